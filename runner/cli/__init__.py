@@ -1,0 +1,28 @@
+"""The command line: what people type and what they read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from runner.cli.commands import app
+from runner.cli.errors import exit_code_for
+from runner.cli.session import Session
+
+__all__ = ["app", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    session = Session.start()
+    try:
+        app(args=None if argv is None else list(argv), prog_name="runner", obj=session)
+    except Exception as error:  # noqa: BLE001 - the last place that can say something useful
+        code = exit_code_for(session.out, error)
+    except SystemExit as leave:
+        code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    else:
+        code = 0
+    session.out.close()
+    sys.exit(code)

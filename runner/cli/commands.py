@@ -1,0 +1,179 @@
+"""The commands. Their work is imported when one of them is called, because `--help` should answer at once."""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from runner.cli import options as opt
+from runner.cli.session import Session
+
+app = typer.Typer(
+    cls=opt.Anywhere,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _session(ctx: typer.Context) -> Session:
+    session = ctx.find_object(Session)
+    if session is None:  # called without `main`, as tests do
+        session = ctx.obj = Session.start()
+    return session
+
+
+def _leave(code: int) -> None:
+    raise typer.Exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def general(
+    ctx: typer.Context,
+    state: opt.State = None,
+    providers: opt.Providers = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    version: opt.Version = False,
+) -> None:
+    """Buy AI video in bulk: a manifest of prompts in, clips on disk out, nothing paid twice.
+
+    These options may stand before or after the command.
+    """
+    session = _session(ctx)
+    session.choose(state, providers, json=json, quiet=quiet, verbose=verbose)
+    if version:
+        from runner.cli.setup import version as installed
+
+        session.out.say(f"runner {installed()}")
+        if json:
+            session.out.record({"type": "version", "version": installed()})
+        _leave(0)
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        _leave(0)
+
+
+@app.command()
+def demo(ctx: typer.Context) -> None:
+    """See all of it without a key: a batch on a simulator, killed in the middle and resumed."""
+    from runner.cli.demo import demo as work
+
+    _leave(work(_session(ctx)))
+
+
+@app.command()
+def init(ctx: typer.Context, folder: opt.Folder = Path()) -> None:
+    """Write a first manifest, a providers file, an editor schema and a .gitignore."""
+    from runner.cli.setup import init as work
+
+    work(_session(ctx), folder)
+
+
+@app.command()
+def plan(ctx: typer.Context, manifests: opt.ManifestFiles) -> None:
+    """Say what a run would do and cost. Sends nothing, needs no key."""
+    from runner.cli.ahead import plan as work
+
+    work(_session(ctx), manifests)
+
+
+@app.command()
+def run(
+    ctx: typer.Context,
+    manifests: opt.ManifestFiles,
+    until: opt.Until = None,
+    max_duration: opt.MaxDuration = None,
+    budget: opt.Budget = None,
+    limit: opt.Limit = None,
+    if_running: opt.WhenRunning = opt.IfRunning.FAIL,
+) -> None:
+    """Submit, poll and download until nothing is left. The same command resumes.
+
+    Exit: 0 all done · 2 usage or manifest, nothing sent · 3 some failed · 4 some need a person · 5 budget reached ·
+    6 provider refused us · 7 another runner holds the state · 8 time reached · 9 state or disk · 128+N signal.
+    """
+    from runner.cli.running import Wishes
+    from runner.cli.running import run as work
+
+    wishes = Wishes(until, max_duration, budget, limit, skip=if_running is opt.IfRunning.SKIP)
+    _leave(work(_session(ctx), manifests, wishes))
+
+
+@app.command()
+def resume(
+    ctx: typer.Context,
+    until: opt.Until = None,
+    max_duration: opt.MaxDuration = None,
+    budget: opt.Budget = None,
+    limit: opt.Limit = None,
+    if_running: opt.WhenRunning = opt.IfRunning.FAIL,
+) -> None:
+    """Continue every unfinished batch of the state folder."""
+    from runner.cli.running import Wishes
+    from runner.cli.running import resume as work
+
+    wishes = Wishes(until, max_duration, budget, limit, skip=if_running is opt.IfRunning.SKIP)
+    _leave(work(_session(ctx), wishes))
+
+
+@app.command()
+def status(ctx: typer.Context, batches: opt.Batches = None) -> None:
+    """Show counts, money, failures by cause and what to type; also while a runner works."""
+    from runner.cli.looking import status as work
+
+    work(_session(ctx), batches or [])
+
+
+@app.command()
+def jobs(
+    ctx: typer.Context,
+    batches: opt.Batches = None,
+    state: opt.InState = None,
+    cause: opt.WithCause = None,
+    limit: opt.AtMost = 1_000,
+) -> None:
+    """List jobs."""
+    from runner.cli.looking import jobs as work
+
+    work(_session(ctx), batches or [], states=state or [], cause=cause, limit=limit)
+
+
+@app.command()
+def show(ctx: typer.Context, job: opt.JobName) -> None:
+    """Show everything about one job: request, attempts, files, history."""
+    from runner.cli.showing import show as work
+
+    work(_session(ctx), job)
+
+
+@app.command()
+def providers(ctx: typer.Context) -> None:
+    """List providers: address, key, limits, protocols, and which file says so."""
+    from runner.cli.sellers import providers as work
+
+    work(_session(ctx))
+
+
+@app.command()
+def schema(ctx: typer.Context, write: opt.WriteTo = None) -> None:
+    """Print the manifest's JSON Schema, for editors."""
+    from runner.cli.setup import schema as work
+
+    work(_session(ctx), write)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+)
+def simulate(ctx: typer.Context) -> None:
+    """Start a stand-in for every provider on this machine. Its own options: runner simulate --help"""
+    from runner.simulator.cli import main as work
+
+    work(ctx.args)

@@ -1,0 +1,273 @@
+"""The morning report: how batches stand, why jobs failed, what needs a person, and what to type next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.text import Text
+
+from runner.causes import Cause
+from runner.cli.session import Session
+from runner.cli.words import amounts, count, duration, plain, shell
+from runner.job import State
+from runner.report import BatchReport, Report, needs_person
+from runner.store.reader import Group
+
+_COMMAND = re.compile(r"\brunner (?=(?:show|run|resume|providers|jobs|status)\b)")
+_EXAMPLES = 3
+
+
+class Ending(Protocol):
+    """What a summary needs to know of how a run ended."""
+
+    @property
+    def stopped(self) -> str:
+        """Why it ended."""
+
+    @property
+    def held(self) -> dict[str, Cause]:
+        """Providers that refuse us, and why."""
+
+    @property
+    def over_budget(self) -> tuple[str, ...]:
+        """Batches whose next job does not fit the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The run that a summary follows, with how long it took (seconds)."""
+
+    ending: Ending
+    seconds: float
+    exit_code: int
+
+
+@dataclass(slots=True)
+class _Pile:
+    """Jobs with one cause."""
+
+    cause: Cause
+    count: int = 0
+    example: str = ""
+    details: dict[str, int] = field(default_factory=dict)
+
+    def add(self, group: Group) -> None:
+        self.count += group.count
+        self.example = self.example or group.example
+        if group.detail:
+            self.details[group.detail] = self.details.get(group.detail, 0) + group.count
+
+
+def summarize(session: Session, report: Report, ran: Ran | None = None) -> None:
+    """Print a report: after a run (`ran`), or of what is in the state folder."""
+    out = session.out
+    if out.json:
+        out.record(as_json(session, report, ran))
+        return
+    if out.quiet and ran is not None:
+        if ran.exit_code:
+            out.say(*_for_a_person(session, report, ran))
+        return
+    if not report.batches:
+        out.say("Nothing to resume: every batch is finished.")
+    for batch in report.batches:
+        out.say(*_batch(session, batch, ran))
+    out.say(*_foot(session, report, ran))
+
+
+def as_json(session: Session, report: Report, ran: Ran | None) -> dict[str, object]:
+    """The same as plain values."""
+    facts: dict[str, object] = {
+        "type": "summary",
+        "state": str(session.state),
+        "outputs": str(session.state / "outputs"),
+        "batches": [
+            {**batch.as_json(), "ended": batch.ended, "outputs": _outputs(session, batch)}
+            for batch in report.batches
+        ],
+        "needs_person": report.needs_person,
+        "next": next_command(session, report, ran),
+    }
+    if ran is not None:
+        facts |= {
+            "exit_code": ran.exit_code,
+            "seconds": round(ran.seconds, 1),
+            "stopped": str(ran.ending.stopped),
+            "held": {name: cause.value for name, cause in ran.ending.held.items()},
+            "over_budget": list(ran.ending.over_budget),
+        }
+    return facts
+
+
+def next_command(session: Session, report: Report, ran: Ran | None = None) -> str | None:
+    """What to type next; None where there is nothing to do."""
+    causes = list(ran.ending.held.values()) if ran else []
+    if causes:
+        return _fix(session, causes[0].fix, None, "")
+    if ran is not None and ran.ending.over_budget:
+        over = next(
+            (each for each in report.batches if each.batch.name in ran.ending.over_budget), None
+        )
+        return _fix(session, Cause.BUDGET.fix, over, "")
+    for batch in report.batches:
+        for pile in _piles(group for group in batch.groups if needs_person(group)):
+            return _fix(session, pile.cause.fix, batch, pile.example)
+    if any(_movable(batch) for batch in report.batches):
+        return session.command("resume")
+    for batch in report.batches:
+        for pile in _piles(group for group in batch.groups if group.state is State.FAILED):
+            return _fix(session, pile.cause.fix, batch, pile.example)
+    return None
+
+
+def _batch(session: Session, batch: BatchReport, ran: Ran | None) -> Iterable[Text]:
+    yield _head(batch, ran)
+    yield _counts(batch)
+    yield from _money(batch)
+    failed = _piles(group for group in batch.groups if group.state is State.FAILED)
+    if failed:
+        yield Text("Failures by cause", style="bold")
+        yield from _explained(session, batch, failed, "red")
+    person = _piles(
+        group for group in batch.groups if needs_person(group) and group.state is not State.FAILED
+    )
+    if person:
+        yield Text("Needs you", style="bold")
+        yield from _explained(session, batch, person, "yellow")
+    waiting = _piles(
+        group for group in batch.groups if not needs_person(group) and not group.state.ended
+    )
+    if waiting:
+        yield Text("Waiting", style="bold")
+        yield from _explained(session, batch, waiting, "cyan")
+    if batch.counts.get(State.DONE):
+        yield Text(f"Outputs  {plain(_outputs(session, batch))}")
+    yield Text()
+
+
+def _head(batch: BatchReport, ran: Ran | None) -> Text:
+    finished = "finished" if batch.ended else "not finished"
+    text = Text.assemble(("Batch ", "bold"), (plain(batch.batch.name), "bold"), f" · {finished}")
+    if ran is not None:
+        text.append(f" · ran {duration(ran.seconds)} · exit {ran.exit_code}")
+    return text
+
+
+def _counts(batch: BatchReport) -> Text:
+    counts = batch.counts
+    text = Text("  ")
+    text.append(f"{counts.get(State.DONE, 0):,} of {batch.total:,} done", style="green")
+    person = sum(group.count for group in batch.groups if needs_person(group))
+    at_work = counts.get(State.RUNNING, 0) + counts.get(State.SUBMITTING, 0)
+    for number, words, style in (
+        (counts.get(State.FAILED, 0), "failed", "red"),
+        (person, "need you" if person > 1 else "needs you", "yellow"),
+        (counts.get(State.QUEUED, 0), "queued", ""),
+        (at_work, "at the provider", "cyan"),
+        (counts.get(State.READY, 0), "to download", "cyan"),
+        (counts.get(State.CANCELLED, 0), "cancelled", ""),
+        (batch.orphaned, "no longer in the manifest", "dim"),
+    ):
+        if number:
+            text.append("   ")
+            text.append(f"{number:,} {words}", style=style)
+    left = _eta(batch)
+    if left is not None:
+        text.append(f"   about {duration(left)} left")
+    return text
+
+
+def _eta(batch: BatchReport) -> float | None:
+    """Seconds that what is left may take, by what earlier jobs took and how many are made at one time."""
+    making = batch.counts.get(State.RUNNING, 0) + batch.counts.get(State.SUBMITTING, 0)
+    left = making + batch.counts.get(State.QUEUED, 0)
+    if batch.seconds is None or not making:
+        return None
+    return batch.seconds * max(1.0, left / making)
+
+
+def _money(batch: BatchReport) -> Iterable[Text]:
+    if not batch.spent and not batch.unpriced:
+        return
+    spent = amounts(money for money in batch.spent if money.micros) or "nothing"
+    text = Text(f"  spent {spent}")
+    if batch.batch.budget:
+        text.append(f" of {batch.batch.budget}")
+    if batch.in_doubt:
+        text.append(f"   in doubt: up to {amounts(batch.in_doubt)}", style="yellow")
+    if batch.unpriced:
+        text.append(f"   {count(batch.unpriced, 'submit')} without a known price")
+    yield text
+
+
+def _piles(groups: Iterable[Group]) -> list[_Pile]:
+    piles: dict[Cause, _Pile] = {}
+    for group in groups:
+        if group.cause is not None:
+            cause = Cause(group.cause)
+            piles.setdefault(cause, _Pile(cause)).add(group)
+    return sorted(piles.values(), key=lambda pile: -pile.count)
+
+
+def _explained(
+    session: Session, batch: BatchReport, piles: Sequence[_Pile], style: str
+) -> Iterable[Text]:
+    for pile in piles:
+        yield Text.assemble(
+            f"  {pile.count:>4,}  ", (pile.cause.value, style), f"  {pile.cause.explanation}"
+        )
+        ordered = sorted(pile.details.items(), key=lambda item: -item[1])
+        for detail, number in ordered[:_EXAMPLES]:
+            many = f" ({number:,} times)" if number > 1 else ""
+            yield Text(f"        “{plain(detail, 200)}”{many}", style="dim")
+        if len(ordered) > _EXAMPLES:
+            yield Text(f"        and {count(len(ordered) - _EXAMPLES, 'other message')}", style="dim")
+        yield Text(f"        for example {plain(pile.example)}")
+        yield Text(f"        fix: {_fix(session, pile.cause.fix, batch, pile.example)}")
+
+
+def _fix(session: Session, fix: str, batch: BatchReport | None, example: str) -> str:
+    """A fix with its placeholders filled in, as it has to be typed."""
+    text = fix
+    if batch is not None:
+        text = text.replace("MANIFEST", shell(plain(batch.batch.manifest)))
+    if batch is not None and example:
+        text = text.replace("JOB", shell(f"{plain(batch.batch.name)}/{plain(example)}"))
+    return _COMMAND.sub(lambda _: session.command(""), text)
+
+
+def _movable(batch: BatchReport) -> bool:
+    """Whether a run could get on with it by itself."""
+    person = sum(
+        group.count for group in batch.groups if needs_person(group) and not group.state.ended
+    )
+    return sum(number for state, number in batch.counts.items() if not state.ended) > person
+
+
+def _outputs(session: Session, batch: BatchReport) -> str:
+    folder = session.state / "outputs" / batch.batch.name
+    return str(folder if folder.is_dir() else session.state / "outputs")
+
+
+def _foot(session: Session, report: Report, ran: Ran | None) -> Iterable[Text]:
+    for name, cause in (ran.ending.held if ran else {}).items():
+        yield Text(f"{name} refuses us: {cause.explanation}", style="yellow")
+    for name in ran.ending.over_budget if ran else ():
+        yield Text(f"{plain(name)}: {Cause.BUDGET.explanation}", style="yellow")
+    command = next_command(session, report, ran)
+    if command is not None:
+        yield Text.assemble(("Next     ", "bold"), command)
+
+
+def _for_a_person(session: Session, report: Report, ran: Ran) -> Iterable[Text]:
+    """What a bad night says under `-q`: only the bad part."""
+    for batch in report.batches:
+        bad = [group for group in batch.groups if group.state is State.FAILED or needs_person(group)]
+        if bad or not batch.ended:
+            yield _head(batch, ran)
+            yield _counts(batch)
+            yield from _explained(session, batch, _piles(bad), "")
+    yield from _foot(session, report, ran)

@@ -1,0 +1,113 @@
+"""What a run knows in memory: lanes, flights, who is due when, and counts. All of it can be rebuilt from rows."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from runner.engine.lane import Flight, Lane, Source
+from runner.events import Event
+from runner.job import Job, State
+from runner.polling import TRADES, Latencies, Law
+from runner.providers import default_seconds
+from runner.store import Claimed
+from runner.wakeups import Wakeups
+
+Observer = Callable[[Job, Event], None]
+GAP_WHEN_STUCK = 120.0
+
+
+class Board:
+    """The jobs of one run, as the engine sees them between two looks at the store."""
+
+    def __init__(self, lanes: Mapping[str, Lane], latencies: Latencies) -> None:
+        self.lanes = dict(lanes)
+        self.latencies = latencies
+        self.flights: dict[int, Flight] = {}
+        self.wakeups = Wakeups()
+        self.ready: list[tuple[float, int]] = []
+        self.tally: Counter[tuple[int, str, State]] = Counter()
+        self.submits = 0
+
+    def __repr__(self) -> str:
+        """State in one line."""
+        return f"<Board flights={len(self.flights)} ready={len(self.ready)} {self.wakeups!r}>"
+
+    def lane(self, flight: Flight) -> Lane:
+        """The lane that a job in the air belongs to: the provider that took it."""
+        return self.lanes[flight.job.provider]
+
+    def sources(self) -> list[Source]:
+        """The queued jobs of every batch."""
+        return [source for lane in self.lanes.values() for source in lane.sources]
+
+    def source(self, batch: int) -> Source | None:
+        """The queued jobs of a batch, if it has any."""
+        return next((source for source in self.sources() if source.batch.number == batch), None)
+
+    def board(self, claim: Claimed, job: Job) -> Flight:
+        """Take a job into the air. Its params stay in rows: a hundred thousand of them would not fit in memory."""
+        spec = job.spec
+        params = {"duration": spec.params["duration"]} if "duration" in spec.params else {}
+        length = default_seconds(spec.model, spec.params)
+        flight = Flight(
+            job=replace(job, spec=replace(spec, params=params)),
+            batch=claim.batch,
+            law=f"{job.provider}|{spec.model}|{length or ''}",
+            submitted_at=claim.submitted_at or job.changed_at,
+            client_ref=claim.client_ref,
+            expires_at=claim.expires_at,
+        )
+        self.flights[job.number] = flight
+        return flight
+
+    def land(self, flight: Flight) -> None:
+        """Let go of a job."""
+        self.flights.pop(flight.job.number, None)
+        self.wakeups.remove(flight.job.number)
+        self.free_slot(flight)
+
+    def free_slot(self, flight: Flight) -> None:
+        """The job no longer counts as in flight at the provider."""
+        if flight.slot:
+            flight.slot = False
+            self.lane(flight).limiter.left()
+
+    def wake(self, flight: Flight, at: float | None) -> None:
+        """Look at a job at `at`; a ready one waits in the order of its deadline instead."""
+        if at is None:
+            return
+        if flight.job.state is State.READY and flight.tries == 0:
+            expiry = flight.expires_at if flight.expires_at is not None else math.inf
+            heapq.heappush(self.ready, (expiry, flight.job.number))
+        else:
+            self.wakeups.add(
+                flight.job.number, at, 1.0 if flight.job.state is State.RUNNING else 2.0
+            )
+
+    def law(self, flight: Flight) -> Law:
+        """How long jobs like this one take."""
+        return self.latencies.law(
+            flight.law, self.lane(flight).traits(flight.job.spec.model).expected
+        )
+
+    def learn(self, flight: Flight, seconds: float) -> None:
+        """A job like this one took so long."""
+        expected = self.lane(flight).traits(flight.job.spec.model).expected
+        self.latencies.observe(flight.law, expected, seconds)
+
+    def next_poll(self, flight: Flight, now: float) -> float:
+        """When to ask again."""
+        lane = self.lane(flight)
+        least = lane.traits(flight.job.spec.model).min_poll
+        gap = self.law(flight).gap(now - flight.submitted_at, TRADES[lane.provider.poll], least)
+        return now + (max(gap, GAP_WHEN_STUCK) if flight.stuck_seen else gap)
+
+    def count(self, batch: int, before: Job | None, after: Job) -> None:
+        """Keep the counts in step with what was recorded."""
+        if before is not None:
+            self.tally[(batch, before.provider, before.state)] -= 1
+        self.tally[(batch, after.provider, after.state)] += 1

@@ -1,0 +1,166 @@
+"""The paid part of a job's way: intend, send, receipt; and what to do when nobody knows whether it was taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from runner import steps
+from runner.engine.lane import Flight, Lane, Source
+from runner.engine.recorder import FIRST_TROUBLE, Recorder
+from runner.events import (
+    Absent,
+    Accepted,
+    Delayed,
+    Event,
+    Finished,
+    Intended,
+    Refused,
+    Rejected,
+    Requeued,
+    Unclear,
+)
+from runner.job import Job, State, advanced
+from runner.providers import price
+from runner.store import Claimed, Intent
+from runner.wire import excerpt
+
+log = logging.getLogger(__name__)
+
+
+class Buyer:
+    """Submits jobs, each at most once per attempt."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._r = recorder
+
+    # -- submit --------------------------------------------------------------------------------------------------
+
+    async def submit(self, lane: Lane, source: Source, claim: Claimed) -> None:
+        """Buy one job: the intent is durable before the request leaves, the receipt before anything else happens."""
+        job = claim.job
+        attempt = job.attempt + 1
+        client_ref = f"{job.spec.key}-{attempt}"
+        try:
+            order = await steps.prepare(job, job.spec.params, client_ref)
+            if isinstance(order, Rejected):
+                lane.limiter.unsent(self._r.now())
+                await self._r.leave_queue(claim, order)
+                return
+            intended = self._intent(lane, job, attempt, client_ref)
+            right_ends = self._r.edges.clock.monotonic() + self._r.options.send_within
+            outcome = await self._r.store.intend(job, intended, self._r.run, self._r.now())
+            if outcome is not Intent.DURABLE:
+                source.over_budget = source.over_budget or outcome is Intent.OVER_BUDGET
+                lane.limiter.unsent(self._r.now())
+                self._r.board.submits -= 1
+                return
+            sent = advanced(job, State.SUBMITTING, intended, self._r.now(), intended.send_by)
+            self._r.board.count(claim.batch, job, sent)
+            self._r.observer(sent, intended)
+            flight = self._r.board.board(
+                replace(claim, submitted_at=self._r.now(), client_ref=client_ref), sent
+            )
+            await self._send(lane, source, flight, order, right_ends)
+        finally:
+            source.taken.discard(job.number)
+
+    def _intent(self, lane: Lane, job: Job, attempt: int, client_ref: str) -> Intended:
+        cost = price(lane.provider, job.spec.model, job.spec.params)
+        return Intended(
+            attempt=attempt,
+            client_ref=client_ref,
+            digest=steps.digest(job.spec.params),
+            provider=lane.provider.name,
+            send_by=self._r.now() + self._r.options.send_within,
+            price_micros=cost.micros if cost else None,
+            currency=cost.currency if cost else None,
+        )
+
+    async def _send(
+        self, lane: Lane, source: Source, flight: Flight, order: steps.Order, right_ends: float
+    ) -> None:
+        dialect = lane.dialect(flight.job.spec.model)
+        try:
+            event = await steps.submit(self._r.edges, lane.provider, dialect, order, right_ends)
+        except asyncio.CancelledError:
+            await self._r.record(
+                flight, Unclear("stopped while the request was in the air"), self._r.now()
+            )
+            raise
+        except Exception as error:
+            log.exception("submit of %s", flight.job.spec.id)
+            event = Unclear(f"the answer could not be read: {excerpt(str(error))}")
+        finally:
+            lane.limiter.answered(self._r.now())
+        await self._after_submit(lane, source, flight, event)
+
+    async def _after_submit(self, lane: Lane, source: Source, flight: Flight, event: Event) -> None:
+        now = self._r.now()
+        match event:
+            case Accepted():
+                lane.limiter.accepted(now)
+                flight.submitted_at = now
+                await self._r.record(flight, event, self._r.board.next_poll(flight, now))
+            case Finished():
+                lane.limiter.accepted(now)
+                await self._r.finished(flight, event)
+            case Refused():
+                self._r.board.free_slot(flight)
+                lane.limiter.refused(event, now)
+                wait = 0.0 if event.provider_wide or event.crowded else (event.retry_after or 5.0)
+                await self._r.record(flight, event, now + wait)
+                source.next_at = (
+                    now + wait if source.next_at is None else min(source.next_at, now + wait)
+                )
+            case Unclear():
+                await self._unclear(lane, flight, event)
+            case _:
+                await self._r.record(flight, event, None)
+
+    # -- doubt ---------------------------------------------------------------------------------------------------
+
+    async def _unclear(self, lane: Lane, flight: Flight, event: Unclear) -> None:
+        """Nobody can tell whether it was taken: look it up where the API can say, else hold, or as the user said."""
+        model = flight.job.spec.model
+        if (
+            lane.dialect(model).lookup(model, flight.client_ref) is not None
+            and event.check_after is not None
+        ):
+            await self._r.record(
+                flight, event, self._r.now() + max(event.check_after, FIRST_TROUBLE)
+            )
+            return
+        source = self._r.board.source(flight.batch)
+        again = source is not None and source.batch.on_doubt == "resubmit"
+        if not again or flight.job.attempt >= self._r.options.attempts:
+            await self._r.record(flight, replace(event, check_after=None), None)
+            return
+        if await self._r.record(flight, event, self._r.now()):
+            await self._r.record(flight, Requeued("on_doubt: resubmit"), self._r.now())
+
+    async def lookup(self, lane: Lane, flight: Flight) -> None:
+        """Ask whether a submit without an answer was taken."""
+        exchange = lane.dialect(flight.job.spec.model).lookup(
+            flight.job.spec.model, flight.client_ref
+        )
+        if exchange is None:
+            await self._unclear(lane, flight, Unclear(flight.job.detail, check_after=None))
+            return
+        event = await self._r.ask(lane, flight, exchange)
+        now = self._r.now()
+        match event:
+            case Accepted():
+                await self._r.record(flight, event, self._r.board.next_poll(flight, now))
+            case Finished():
+                await self._r.finished(flight, event)
+            case Absent() if now < flight.submitted_at + self._r.options.settle:
+                # Asked too soon to believe it: a request on its way may still arrive.
+                self._r.board.wake(flight, flight.submitted_at + self._r.options.settle)
+            case Absent() | Rejected():
+                await self._r.record(flight, event, now)
+            case Unclear():
+                await self._unclear(lane, flight, event)
+            case Delayed():
+                await self._r.trouble(flight, event)

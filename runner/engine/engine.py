@@ -1,0 +1,293 @@
+"""Takes due jobs and runs their step; one task group, one clock, one way to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from runner.causes import Cause
+from runner.engine.board import Board, Observer
+from runner.engine.buying import Buyer
+from runner.engine.lane import Lane, Source
+from runner.engine.options import Ending, Options, Stopped
+from runner.engine.recorder import Recorder
+from runner.engine.takeover import take_over
+from runner.engine.watching import Watcher
+from runner.errors import StoreError
+from runner.job import State
+from runner.polling import Latencies
+from runner.providers import Provider
+from runner.steps import Edges
+from runner.store import Batch, Store
+
+log = logging.getLogger(__name__)
+
+PAGE = 64  # queued jobs read from rows at a time
+
+
+class Engine:
+    """Runs batches until nothing is left that it can do, or until it is stopped."""
+
+    def __init__(
+        self,
+        store: Store,
+        edges: Edges,
+        providers: dict[str, Provider],
+        batches: Sequence[Batch],
+        *,
+        options: Options,
+        run: int,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._clock = edges.clock
+        self._batches = batches
+        self._options = options
+        self._providers = providers
+        self.board = Board({}, Latencies())
+        self._recorder = Recorder(store, edges, self.board, options, run, observer)
+        self._buyer = Buyer(self._recorder)
+        self._watcher = Watcher(self._recorder)
+        self._wake = asyncio.Event()
+        self._tasks: dict[str, set[asyncio.Task[None]]] = {
+            "submit": set(), "poll": set(), "fetch": set(), "refill": set()
+        }  # fmt: skip
+        self._stopped: Stopped | None = None
+        self._drain_ends = math.inf
+        self._failure: BaseException | None = None
+
+    def __repr__(self) -> str:
+        """State in one line."""
+        tasks = " ".join(f"{kind}={len(tasks)}" for kind, tasks in self._tasks.items())
+        return f"<Engine {self.board!r} {tasks} stopped={self._stopped}>"
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """Work until nothing is left.
+
+        Raises:
+            StoreError: the store failed; nothing was submitted after that.
+        """
+        await take_over(self.board, self._store, self._batches, self._providers, self._clock.now())
+        async with asyncio.TaskGroup() as self._group:
+            while not self._at_end():
+                self._wake.clear()
+                self._turn(self._clock.now())
+                if self._at_end():
+                    break
+                before = self._clock.now()
+                await self._clock.wait(self._wake, self._nap(before))
+                self._notice_jump(before)
+            self._cancel("submit", "poll", "fetch", "refill")
+        if self._failure is not None:
+            raise self._failure
+        await self._store.save_latencies(self.board.latencies.learned())
+        return self._ending()
+
+    def stop(self, why: Stopped = Stopped.SIGNAL) -> None:
+        """Submit nothing more; let submits in the air and downloads end. Called again: cancel those too."""
+        if self._stopped is None:
+            self._stopped = why
+            self._drain_ends = self._clock.now() + self._options.drain
+            self._cancel("poll", "refill")
+        else:
+            self._drain_ends = -math.inf
+            self._cancel("submit", "fetch")
+        self._wake.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stopped is not None
+
+    def _turn(self, now: float) -> None:
+        """Start everything that may start now: what is paid for first."""
+        if self._watcher.disk_full and self._stopped is None:
+            self.stop(Stopped.DISK)
+        if self._stopped is None and self._options.until is not None and now >= self._options.until:
+            self.stop(Stopped.TIME)
+        if self._stopped is not None:
+            if now >= self._drain_ends:
+                self._cancel("fetch")
+            return
+        self._sort_due(now)
+        self._start_fetches()
+        self._start_polls(now)
+        self._start_submits(now)
+
+    def _sort_due(self, now: float) -> None:
+        while (number := self.board.wakeups.pop(now)) is not None:
+            flight = self.board.flights.get(number)
+            if flight is None:
+                continue
+            if flight.job.state is State.READY:
+                expiry = flight.expires_at if flight.expires_at is not None else math.inf
+                heapq.heappush(self.board.ready, (expiry, number))
+            else:
+                self.board.lane(flight).polls.append(number)
+
+    def _start_fetches(self) -> None:
+        while self.board.ready and len(self._tasks["fetch"]) < self._options.downloads:
+            flight = self.board.flights.get(heapq.heappop(self.board.ready)[1])
+            if flight is not None and flight.job.state is State.READY:
+                self._start("fetch", self._watcher.fetch(self.board.lane(flight), flight))
+
+    def _start_polls(self, now: float) -> None:
+        for lane in self.board.lanes.values():
+            while lane.polls and len(self._tasks["poll"]) < self._options.polls:
+                if lane.limiter.request_wait(now) > 0 or lane.limiter.held:
+                    break
+                flight = self.board.flights.get(lane.polls.popleft())
+                if flight is None:
+                    continue
+                lane.limiter.asking(now)
+                if flight.job.state is State.IN_DOUBT:
+                    self._start("poll", self._ask(lane, self._buyer.lookup(lane, flight)))
+                elif flight.job.state is State.RUNNING:
+                    self._start("poll", self._ask(lane, self._watcher.poll(lane, flight)))
+
+    async def _ask(self, lane: Lane, question: Coroutine[Any, Any, None]) -> None:
+        try:
+            await question
+        finally:
+            lane.limiter.told(self._clock.now())
+
+    def _start_submits(self, now: float) -> None:
+        for lane in self.board.lanes.values():
+            for source in lane.sources:
+                self._refill(source, now)
+            while lane.has_pending and self._may_submit() and lane.limiter.room(now).wait <= 0:
+                chosen = lane.next_claim()
+                if chosen is None:
+                    break
+                source, claim = chosen
+                lane.limiter.sending(now)
+                self.board.submits += 1
+                self._start("submit", self._buyer.submit(lane, source, claim))
+
+    def _may_submit(self) -> bool:
+        return self._options.limit is None or self.board.submits < self._options.limit
+
+    def _refill(self, source: Source, now: float) -> None:
+        wanted = source.next_at is not None and source.next_at <= now and not source.over_budget
+        if (
+            wanted
+            and not source.refilling
+            and len(source.pending) < PAGE // 4
+            and self._may_submit()
+        ):
+            source.refilling = True
+            self._start("refill", self._read_page(source))
+
+    async def _read_page(self, source: Source) -> None:
+        try:
+            now = self._clock.now()
+            source.next_at = None
+            page = await self._store.claim_queued(
+                source.batch.number, now, PAGE + len(source.taken)
+            )
+            fresh = [claim for claim in page if claim.job.number not in source.taken]
+            source.pending.extend(fresh)
+            source.taken.update(claim.job.number for claim in fresh)
+            later = now if fresh else await self._store.next_queued([source.batch.number])
+            if later is not None and (fresh or later > now):
+                source.next_at = later if source.next_at is None else min(source.next_at, later)
+        finally:
+            source.refilling = False
+
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    def _start(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(self._guard(work))
+        self._tasks[kind].add(task)
+        task.add_done_callback(lambda done: self._ended(kind, done))
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """Keep one task's failure from ending the others; a failing store ends them all."""
+        try:
+            await work
+        except StoreError as error:
+            self._failure = self._failure or error
+        except Exception as error:
+            log.exception("a task failed")
+            self._failure = self._failure or error
+
+    def _ended(self, kind: str, task: asyncio.Task[None]) -> None:
+        self._tasks[kind].discard(task)
+        self._wake.set()
+
+    def _cancel(self, *kinds: str) -> None:
+        for kind in kinds:
+            for task in self._tasks[kind]:
+                task.cancel()
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def _nap(self, now: float) -> float:
+        """Seconds until something may be due."""
+        times = [self._options.heartbeat, self._drain_ends - now]
+        if self._stopped is None:
+            due = self.board.wakeups.next()
+            times.append(math.inf if due is None else due - now)
+            times.append((self._options.until or math.inf) - now)
+            times.extend(self._lane_wait(lane, now) for lane in self.board.lanes.values())
+        return max(0.0, min(times))
+
+    def _lane_wait(self, lane: Lane, now: float) -> float:
+        waits = [math.inf]
+        if lane.polls and len(self._tasks["poll"]) < self._options.polls and not lane.limiter.held:
+            waits.append(lane.limiter.request_wait(now))
+        if self._may_submit():
+            if lane.has_pending:
+                waits.append(lane.limiter.room(now).wait)
+            waits.extend(
+                source.next_at - now
+                for source in lane.sources
+                if source.next_at is not None
+                and not source.over_budget
+                and len(source.pending) < PAGE // 4
+            )
+        return max(0.0, min(waits))
+
+    def _notice_jump(self, before: float) -> None:
+        now = self._clock.now()
+        if now < before - 1.0:  # the clock was set back: due times of before would be far away
+            self.board.wakeups.shift(now + self._options.heartbeat)
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    def _at_end(self) -> bool:
+        if any(self._tasks.values()):
+            return self._failure is not None
+        if self._failure is not None or self._stopped is not None:
+            return True
+        return not self._work_left()
+
+    def _work_left(self) -> bool:
+        """Whether anything can still move without a person."""
+        for flight in self.board.flights.values():
+            if not flight.stuck_seen and not self.board.lane(flight).limiter.held:
+                return True
+        if not self._may_submit():
+            return False
+        return any(
+            (source.pending or source.next_at is not None or source.refilling)
+            and not source.over_budget
+            and not lane.limiter.held
+            for lane in self.board.lanes.values()
+            for source in lane.sources
+        )
+
+    def _ending(self) -> Ending:
+        held = {
+            name: lane.limiter.cause or Cause.PROVIDER_ERROR
+            for name, lane in self.board.lanes.items()
+            if lane.limiter.held
+        }
+        over = tuple(source.batch.name for source in self.board.sources() if source.over_budget)
+        return Ending(self._stopped or Stopped.NOTHING_LEFT, self.board.submits, held, over)

@@ -1,0 +1,110 @@
+"""One provider within a run: its limiter, what waits to be sent to it, what waits to be asked."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from runner.job import Job
+from runner.limiter import Limiter
+from runner.limits import Limits, Rate
+from runner.providers import Dialect, Provider, Traits, dialect_for
+from runner.store import Batch, Claimed
+
+
+@dataclass(slots=True)
+class Source:
+    """The queued jobs of one batch: a page of them in memory, the rest in rows.
+
+    `taken` holds the numbers that were handed out and whose outcome isn't recorded yet. `next_at` is when to look for
+    more (None: nothing is queued); `over_budget` that the next one does not fit.
+    """
+
+    batch: Batch
+    pending: deque[Claimed] = field(default_factory=deque)
+    taken: set[int] = field(default_factory=set)
+    next_at: float | None = 0.0
+    refilling: bool = False
+    over_budget: bool = False
+
+
+@dataclass(slots=True)
+class Flight:
+    """A job in the air: what is kept in memory of it between two looks.
+
+    `slot`: it counts as in flight for the limiter. `trouble` counts answers in a row that were of no use, `fresh` how
+    often a new address was asked for, `tries` failed downloads, `stuck_seen` that it was polled after becoming stuck.
+    """
+
+    job: Job
+    batch: int
+    law: str
+    submitted_at: float
+    client_ref: str = ""
+    phase: str = ""
+    slot: bool = True
+    trouble: int = 0
+    trouble_since: float = 0.0
+    fresh: int = 0
+    tries: int = 0
+    stuck_seen: bool = False
+    expires_at: float | None = None
+
+
+class Lane:
+    """A provider, its limits, and the jobs of this run that go through it."""
+
+    def __init__(self, provider: Provider, limits: Sequence[Limits] = ()) -> None:
+        self.provider = provider
+        combined = provider.limits
+        for each in limits:
+            combined = combined.tightened(each)
+        self.limiter = Limiter(combined)
+        self.sources: deque[Source] = deque()
+        self.polls: deque[int] = deque()
+        self._dialects: dict[str, Dialect] = {}
+
+    def __repr__(self) -> str:
+        """State in one line."""
+        return f"<Lane {self.provider.name} {self.limiter!r} polls={len(self.polls)}>"
+
+    def dialect(self, model: str) -> Dialect:
+        """The dialect that the model's path selects."""
+        if model not in self._dialects:
+            self._dialects[model] = dialect_for(self.provider, model)
+        return self._dialects[model]
+
+    def traits(self, model: str) -> Traits:
+        """The traits of the protocol that the model's path selects."""
+        return (
+            self.provider.kling
+            if model.split("/", maxsplit=1)[0] in ("kling", "v1")
+            else self.provider.fal
+        )
+
+    def next_claim(self) -> tuple[Source, Claimed] | None:
+        """The next job to submit, taking the batches in turn."""
+        for _ in range(len(self.sources)):
+            source = self.sources[0]
+            self.sources.rotate(-1)
+            if source.pending and not source.over_budget:
+                return source, source.pending.popleft()
+        return None
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a job waits in memory for room."""
+        return any(source.pending and not source.over_budget for source in self.sources)
+
+
+def limits_of(batch: Batch) -> Limits:
+    """The limits that a batch's manifest sets."""
+    written = batch.limits or {}
+    submits, requests = written.get("submits"), written.get("requests")
+    in_flight = written.get("in_flight")
+    return Limits(
+        submits=Rate.parse(str(submits)) if submits else None,
+        requests=Rate.parse(str(requests)) if requests else None,
+        in_flight=int(in_flight) if in_flight else None,
+    )

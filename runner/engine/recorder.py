@@ -1,0 +1,120 @@
+"""Makes events durable, then lets memory follow. The only code of a run that records one."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from runner import steps
+from runner.causes import Cause
+from runner.engine.board import Board, Observer
+from runner.engine.lane import Flight, Lane
+from runner.engine.options import Options
+from runner.events import Accepted, Delayed, Event, Finished, Refused, Rejected
+from runner.job import State, advanced
+from runner.steps import Edges
+from runner.store import Claimed, Store
+from runner.wire import Exchange, excerpt
+
+log = logging.getLogger(__name__)
+
+FIRST_TROUBLE = 2.0
+LONGEST_TROUBLE = 120.0
+USELESS_ANSWERS = 20  # in a row, before a job is reported as stuck
+
+
+class Recorder:
+    """What buying and watching share: the store, the edges, the board, and writing down what was learned."""
+
+    def __init__(
+        self,
+        store: Store,
+        edges: Edges,
+        board: Board,
+        options: Options,
+        run: int,
+        observer: Observer,
+    ) -> None:
+        self.store = store
+        self.edges = edges
+        self.board = board
+        self.options = options
+        self.run = run
+        self.observer = observer
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.edges.clock.now()
+
+    async def record(self, flight: Flight, event: Event, due_at: float | None) -> bool:
+        """Make it durable, then let memory follow."""
+        now, before = self.now(), flight.job
+        state = await self.store.record(before, event, now, due_at)
+        if state is None:
+            log.warning("%s was changed by somebody else; letting go of it", before.spec.id)
+            self.board.land(flight)
+            return False
+        if (
+            isinstance(event, Accepted) and state is State.IN_DOUBT
+        ):  # an id that another job has: held
+            due_at = None
+        flight.job = advanced(before, state, event, now, due_at)
+        self.board.count(flight.batch, before, flight.job)
+        self.observer(flight.job, event)
+        if state.ended or state is State.QUEUED or due_at is None:
+            if state is State.QUEUED:
+                self._requeued(flight, due_at)
+            self.board.land(flight)
+        elif flight.job.number in self.board.flights:
+            self.board.wake(flight, due_at)
+        return True
+
+    def _requeued(self, flight: Flight, due_at: float | None) -> None:
+        source = self.board.source(flight.batch)
+        if source is not None:
+            at = due_at or 0.0
+            source.next_at = at if source.next_at is None else min(source.next_at, at)
+
+    async def leave_queue(self, claim: Claimed, event: Rejected) -> None:
+        """A queued job that can't even be sent."""
+        state = await self.store.record(claim.job, event, self.now(), None)
+        if state is not None:
+            after = advanced(claim.job, state, event, self.now(), None)
+            self.board.count(claim.batch, claim.job, after)
+            self.observer(after, event)
+
+    async def finished(self, flight: Flight, event: Finished) -> None:
+        """The clip is made: the job leaves the provider's hands and waits to be fetched."""
+        now = self.now()
+        flight.trouble = flight.tries = 0
+        flight.expires_at = None if event.lifetime is None else now + event.lifetime
+        self.board.free_slot(flight)
+        await self.record(flight, event, now)
+
+    async def trouble(self, flight: Flight, event: Delayed) -> None:
+        """No answer that can be used: ask again later, and write down only what is new."""
+        now = self.now()
+        if flight.trouble == 0:
+            flight.trouble_since = now
+        flight.trouble += 1
+        if event.cause is Cause.BAD_KEY:
+            lane = self.board.lane(flight)
+            lane.limiter.refused(Refused(event.cause, event.detail, provider_wide=True), now)
+        wait = min(FIRST_TROUBLE * 2 ** (flight.trouble - 1), LONGEST_TROUBLE)
+        due = now + max(event.retry_after or 0.0, wait)
+        if flight.trouble == USELESS_ANSWERS and event.cause is Cause.PROVIDER_ERROR:
+            event = replace(event, cause=Cause.STUCK)
+        if event.cause is not flight.job.cause and flight.trouble > 1:
+            await self.record(flight, event, due)
+        else:
+            self.board.wake(flight, due)
+
+    async def ask(self, lane: Lane, flight: Flight, exchange: Exchange) -> Event:
+        """Have a conversation that costs nothing; whatever goes wrong in it is an event too."""
+        try:
+            return await steps.ask(self.edges, lane.provider, exchange)
+        except Exception as error:
+            log.exception("question about %s", flight.job.spec.id)
+            return Delayed(
+                Cause.PROVIDER_ERROR, f"the answer could not be read: {excerpt(str(error))}"
+            )

@@ -1,0 +1,68 @@
+"""Rebuilds from rows what an earlier run had in memory: lanes, their limits, and the jobs in the air."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from runner.engine.board import Board
+from runner.engine.lane import Lane, Source, limits_of
+from runner.errors import UsageError
+from runner.job import State
+from runner.polling import Latencies
+from runner.providers import Provider
+from runner.store import Batch, Claimed, Store
+
+
+async def take_over(
+    board: Board,
+    store: Store,
+    batches: Sequence[Batch],
+    providers: Mapping[str, Provider],
+    now: float,
+) -> None:
+    """Fill the board of a new run.
+
+    Raises:
+        UsageError: jobs are in the air at a provider that is no longer declared.
+    """
+    numbers = [batch.number for batch in batches]
+    board.tally.update(await store.counts(numbers))
+    board.latencies = Latencies(await store.latencies())
+    claims = await store.claim_open(numbers, now)
+    names = {batch.provider for batch in batches} | {claim.job.provider for claim in claims}
+    unknown = sorted(names - set(providers))
+    if unknown:
+        raise UsageError(
+            f"jobs are in the air at {', '.join(unknown)}, which no providers file declares any more. "
+            "Declare it again in providers.yaml: what was paid for there is still to be fetched"
+        )
+    for name in sorted(names):
+        board.lanes[name] = await _lane(store, providers[name], batches, now)
+    for claim in claims:
+        _board_again(board, claim, now)
+
+
+async def _lane(store: Store, provider: Provider, batches: Sequence[Batch], now: float) -> Lane:
+    mine = [batch for batch in batches if batch.provider == provider.name]
+    lane = Lane(provider, [limits_of(batch) for batch in mine])
+    lane.sources.extend(Source(batch) for batch in mine)
+    limits = lane.limiter.limits
+    windows = [rate.window for rate in (limits.submits, limits.requests) if rate]
+    if windows:
+        lane.limiter.resume_from(await store.recent_submits(provider.name, now - max(windows)))
+    lane.limiter.ceiling = (await store.provider_state(provider.name)).in_flight
+    return lane
+
+
+def _board_again(board: Board, claim: Claimed, now: float) -> None:
+    job = claim.job
+    flight = board.board(claim, job)
+    # Held jobs take no place: in the worst case the provider refuses one for crowding, and that is free.
+    flight.slot = job.state in (State.RUNNING, State.IN_DOUBT) and job.due_at is not None
+    if flight.slot:
+        board.lane(flight).limiter.in_flight += 1
+    if job.due_at is None:
+        board.flights.pop(job.number)
+        return
+    # Nobody waits longer than a poll would take: the earlier run may have slept on another law.
+    board.wake(flight, min(job.due_at, board.next_poll(flight, now)))

@@ -1,0 +1,124 @@
+"""The free part of a job's way: poll, fetch, finish. Nothing here is ever bought again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runner import steps
+from runner.causes import Cause
+from runner.engine.lane import Flight, Lane
+from runner.engine.recorder import FIRST_TROUBLE, LONGEST_TROUBLE, Recorder
+from runner.events import Delayed, Finished, Gone, Progressed, Rejected
+from runner.job import State
+
+LOST_AFTER = 120.0  # seconds of "no such job" before it is believed: new jobs are not known everywhere at once
+FRESH_ADDRESSES = 2
+CORRUPT_TRIES = 3
+
+
+class Watcher:
+    """Polls jobs in the air and fetches what is ready."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._r = recorder
+        self.disk_full = ""
+
+    # -- poll ----------------------------------------------------------------------------------------------------
+
+    async def poll(self, lane: Lane, flight: Flight) -> None:
+        """Ask how far it is. An answer that changes nothing is not written."""
+        remote = flight.job.remote
+        assert remote is not None
+        event = await self._r.ask(lane, flight, lane.dialect(flight.job.spec.model).poll(remote))
+        now = self._r.now()
+        match event:
+            case Progressed():
+                await self._progressed(flight, event)
+            case Finished():
+                self._r.board.learn(flight, now - flight.submitted_at)
+                await self._r.finished(flight, event)
+            case Delayed(cause=Cause.LOST_REMOTE):
+                await self._unknown_there(flight, event)
+            case Delayed():
+                await self._r.trouble(flight, event)
+            case _:
+                await self._r.record(flight, event, None)
+
+    async def _progressed(self, flight: Flight, event: Progressed) -> None:
+        now = self._r.now()
+        flight.trouble = 0
+        timeout = self._timeout(flight)
+        if timeout is not None and now - flight.submitted_at > timeout:
+            flight.stuck_seen = True
+            if flight.job.cause is not Cause.STUCK:
+                event_ = Delayed(
+                    Cause.STUCK, f"the provider says {event.phase} after {timeout:.0f} s"
+                )
+                await self._r.record(flight, event_, self._r.board.next_poll(flight, now))
+                return
+        elif event.phase != flight.phase or event.note:
+            changed = (event.phase, event.note) != (flight.phase, flight.job.detail)
+            flight.phase = event.phase
+            if changed:
+                await self._r.record(flight, event, self._r.board.next_poll(flight, now))
+                flight.job = replace(flight.job, detail=event.note)
+                return
+        later = self._r.board.next_poll(flight, now)
+        self._r.board.wake(flight, max(later, now + (event.poll_after or 0.0)))
+
+    def _timeout(self, flight: Flight) -> float | None:
+        source = self._r.board.source(flight.batch)
+        return source.batch.timeout if source else None
+
+    async def _unknown_there(self, flight: Flight, event: Delayed) -> None:
+        now = self._r.now()
+        if flight.trouble == 0:
+            flight.trouble_since = now
+        if (
+            now - max(flight.trouble_since, flight.submitted_at) < LOST_AFTER
+            or flight.trouble < CORRUPT_TRIES
+        ):
+            await self._r.trouble(flight, event)
+            return
+        await self._r.record(flight, event, None)
+
+    # -- fetch ---------------------------------------------------------------------------------------------------
+
+    async def fetch(self, lane: Lane, flight: Flight) -> None:
+        """Bring the clip home."""
+        claim = await self._r.store.load(flight.job.number)
+        if (
+            claim is None
+            or claim.job.fence != flight.job.fence
+            or claim.job.state is not State.READY
+        ):
+            self._r.board.land(flight)
+            return
+        event = await steps.fetch(self._r.edges, lane.provider, claim)
+        now = self._r.now()
+        match event:
+            case Gone() if flight.fresh >= FRESH_ADDRESSES or flight.job.remote is None:
+                detail = f"{event.detail}; the provider has no other address for it"
+                await self._r.record(flight, Rejected(Cause.EXPIRED, detail, billed=True), None)
+            case Gone():
+                flight.fresh += 1
+                await self._r.record(flight, event, now)
+            case Delayed(cause=Cause.DISK_FULL):
+                self.disk_full = event.detail
+                await self._r.record(flight, event, now)
+            case Delayed():
+                await self._fetch_again(flight, event)
+            case _:
+                await self._r.record(flight, event, None)
+
+    async def _fetch_again(self, flight: Flight, event: Delayed) -> None:
+        now = self._r.now()
+        flight.tries += 1
+        if event.cause is Cause.CORRUPT_MEDIA and flight.tries >= CORRUPT_TRIES:
+            await self._r.record(flight, Rejected(event.cause, event.detail, billed=True), None)
+            return
+        due = now + min(FIRST_TROUBLE * 2 ** (flight.tries - 1), LONGEST_TROUBLE)
+        if event.cause is flight.job.cause:
+            self._r.board.wake(flight, due)
+        else:
+            await self._r.record(flight, event, due)

@@ -1,0 +1,159 @@
+"""Whether a provider's next submit may go now, and if not, when and why.
+
+One for each provider; the strictest of everything that is known counts: what the providers file and the manifests say,
+what the provider answered, what is in flight. Rebuilt from rows at the start, so that limits hold over a restart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from runner.causes import Cause
+from runner.events import Refused
+from runner.limits import Limits, Permits
+
+FIRST_BACKOFF = 2.0
+LONGEST_BACKOFF = 60.0
+LONGEST_PAUSE = 3600.0
+STRIKES = 2  # answers that refuse the account before the provider is held
+FIRST_PROBE = 15.0  # seconds until one more job in flight is tried after a refusal for crowding
+LONGEST_PROBE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`wait` seconds until the next submit may go (0: now; infinity: something has to happen first), and why."""
+
+    wait: float
+    why: str = ""
+
+
+class Limiter:
+    """The limits of one provider, as arithmetic: every method takes the time and returns at once."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.submits = Permits(limits.submits) if limits.submits else None
+        self.requests = Permits(limits.requests) if limits.requests else None
+        self.in_flight = 0
+        self.posts = 0
+        self.ceiling: int | None = None
+        self.paused_until = -math.inf
+        self.cause: Cause | None = None
+        self.detail = ""
+        self.held = False
+        self._strikes = 0
+        self._probe_at = math.inf
+        self._probe_gap = FIRST_PROBE
+
+    def __repr__(self) -> str:
+        """State in one line."""
+        return (
+            f"<Limiter in_flight={self.in_flight}/{self.cap} posts={self.posts} ceiling={self.ceiling}"
+            f" held={self.held} cause={self.cause}>"
+        )
+
+    @property
+    def cap(self) -> int | None:
+        """Jobs in flight that are allowed now; None: no limit is known."""
+        known = [value for value in (self.limits.in_flight, self.ceiling) if value is not None]
+        return min(known, default=None)
+
+    def room(self, now: float) -> Room:
+        """Say when the next submit may go."""
+        if self.held:
+            return Room(math.inf, f"held: {self.cause}")
+        if self.paused_until > now:
+            return Room(min(self.paused_until - now, LONGEST_PAUSE), f"paused: {self.cause}")
+        if self.posts >= self.limits.posts:
+            return Room(math.inf, f"{self.posts} submits in the air")
+        if self.ceiling is not None and now >= self._probe_at:
+            self.ceiling += 1
+            self._probe_at = now + self._probe_gap
+        cap = self.cap
+        if cap is not None and self.in_flight >= cap:
+            wait = self._probe_at - now if self.ceiling == cap else math.inf
+            return Room(max(wait, 0.01), f"{self.in_flight} in flight, {cap} allowed")
+        return max(
+            self._permit(self.submits, now),
+            self._permit(self.requests, now),
+            key=lambda room: room.wait,
+        )
+
+    def request_wait(self, now: float) -> float:
+        """Seconds until a poll may go."""
+        return self.requests.wait(now) if self.requests else 0.0
+
+    def sending(self, now: float) -> None:
+        """A submit leaves: it takes its place among posts and jobs in flight."""
+        self.posts += 1
+        self.in_flight += 1
+        for permits in (self.submits, self.requests):
+            if permits:
+                permits.take(now)
+
+    def answered(self, now: float) -> None:
+        """The submit's answer is here, whatever it says."""
+        self.posts -= 1
+        for permits in (self.submits, self.requests):
+            if permits:
+                permits.give_back(now)
+
+    def asking(self, now: float) -> None:
+        """A poll, or another question that costs nothing, leaves."""
+        if self.requests:
+            self.requests.take(now)
+
+    def told(self, now: float) -> None:
+        """Its answer is here."""
+        if self.requests:
+            self.requests.give_back(now)
+
+    def unsent(self, now: float) -> None:
+        """A submit that took its place did not go after all."""
+        self.answered(now)
+        self.left()
+
+    def left(self) -> None:
+        """A job is no longer in flight."""
+        self.in_flight -= 1
+
+    def accepted(self, now: float) -> None:
+        """The provider took a job: whatever it refused before, it is open now."""
+        self._strikes = 0
+        self.cause, self.detail = None, ""
+        if self.ceiling is not None and self.in_flight >= self.ceiling:
+            self._probe_gap = FIRST_PROBE
+            self._probe_at = min(self._probe_at, now + self._probe_gap)
+
+    def refused(self, event: Refused, now: float) -> None:
+        """The provider did not take a job: slow down, wait or stop, as the answer says."""
+        if event.crowded:
+            self.ceiling = max(1, self.in_flight - self.posts)
+            self._probe_gap = min(self._probe_gap * 2, LONGEST_PROBE)
+            self._probe_at = now + (event.retry_after or self._probe_gap)
+            return
+        if not event.provider_wide:
+            return
+        self.cause, self.detail = event.cause, event.detail
+        self._strikes += 1
+        backoff = min(FIRST_BACKOFF * 2 ** (self._strikes - 1), LONGEST_BACKOFF)
+        wait = backoff if event.retry_after is None else max(event.retry_after, 0.5)
+        self.paused_until = max(self.paused_until, now + min(wait, LONGEST_PAUSE))
+        if event.cause.refused and self._strikes >= STRIKES:
+            self.held = True
+
+    def resume_from(self, sent: list[float]) -> None:
+        """Take over from an earlier run: when the last window's submits went."""
+        for at in sent:
+            for permits in (self.submits, self.requests):
+                if permits:
+                    permits.hold(at)
+
+    @staticmethod
+    def _permit(permits: Permits | None, now: float) -> Room:
+        if permits is None:
+            return Room(0.0)
+        wait = permits.wait(now)
+        return Room(wait, f"limit {permits.rate}") if wait else Room(0.0)

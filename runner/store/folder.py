@@ -1,0 +1,70 @@
+"""The state folder: where it is, who may read it, whether it can be used at all."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import StoreError, StoreFull
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The home of the database, the lock and the outputs."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.root / "runner.db"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.root / "runner.lock"
+
+    @property
+    def outputs(self) -> Path:
+        """The folder that results are saved in."""
+        return self.root / "outputs"
+
+    def prepare(self) -> None:
+        """Create what is missing, private to the user whatever the umask, and prove that it can be written.
+
+        Raises:
+            StoreError: the folder can't be created or written; nothing was sent yet.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.outputs.mkdir(mode=0o755, exist_ok=True)
+            # SQLite gives its -wal and -shm files the database file's own mode.
+            os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
+            probe = self.outputs / f".probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise StoreError(
+                f"{self.root} can't be used for state: {error.strerror}. "
+                "Give a folder that you may write to: --state DIR"
+            ) from None
+
+
+def translate(error: sqlite3.Error, database: Path) -> StoreError:
+    """Turn SQLite's error into ours, saying what to do."""
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"):
+        return StoreFull(
+            f"{database} can't be written ({code}): the disk or the quota is used up, or the disk fails. "
+            "Nothing more was submitted. Free some space, then: runner resume"
+        )
+    if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+        return StoreError(
+            f"{database} is damaged or no database of runner's ({error}). Restore it from a copy, "
+            "or move it away to begin anew: jobs that it knew would then be bought again"
+        )
+    return StoreError(
+        f"{database}: {error}. See that the folder is on a local disk and may be written"
+    )

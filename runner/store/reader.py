@@ -1,0 +1,222 @@
+"""Reading without the lock: short, read-only, and never in the way of the runner that writes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from runner.budget import Money
+from runner.errors import StoreError
+from runner.job import Job, State
+from runner.store import claims, manifests
+from runner.store.contract import Batch
+from runner.store.folder import StateFolder, translate
+from runner.store.migrate import check
+from runner.store.rows import JOB_COLUMNS, job_from, seconds
+
+_FROM = "FROM job JOIN spec ON spec.id = job.id JOIN batch ON batch.id = job.batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Jobs that failed or wait for the same reason: how many, and one of them."""
+
+    batch: int
+    state: State
+    cause: str | None
+    detail: str
+    count: int
+    example: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a batch has cost, in one currency: billed or reserved, and the part of it nobody can tell."""
+
+    batch: int
+    committed: Money
+    in_doubt: Money
+    unpriced: int
+
+
+class Reader:
+    """Questions to a store that may be in use. Each answer is of one moment."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def batches(self) -> list[Batch]:
+        """Every batch."""
+        return manifests.batches(self._connection)
+
+    def counts(self, batches: Sequence[int]) -> dict[tuple[int, str, State], int]:
+        """Jobs by batch, provider and state."""
+        return claims.counts(self._connection, batches)
+
+    def orphans(self, batch: int) -> int:
+        """Jobs that left the manifest."""
+        query = "SELECT count(*) FROM job WHERE batch = ? AND orphan = 1"
+        return int(self._connection.execute(query, (batch,)).fetchone()[0])
+
+    def known(self, keys: Sequence[str]) -> dict[str, State]:
+        """Which of these job keys are stored, and where their jobs are."""
+        marks = ",".join("?" * len(keys))
+        rows = self._connection.execute(
+            f"SELECT spec.key, job.state FROM spec JOIN job ON job.id = spec.id WHERE spec.key IN ({marks})",
+            [bytes.fromhex(key) for key in keys],
+        )
+        return {bytes(key).hex(): State(state) for key, state in rows.fetchall()}
+
+    def names(self, batch: int) -> set[str]:
+        """The ids of a batch's jobs."""
+        rows = self._connection.execute("SELECT name FROM spec WHERE batch = ?", (batch,))
+        return {name for (name,) in rows.fetchall()}
+
+    def size(self, batch: int) -> int:
+        """All jobs of a batch, orphaned ones too."""
+        return int(self._connection.execute("SELECT count(*) FROM job WHERE batch = ?", (batch,)).fetchone()[0])
+
+    def groups(self, batches: Sequence[int]) -> list[Group]:
+        """Jobs that failed, are in doubt, are held or wait for a reason, by cause; most first."""
+        among = ",".join(str(int(batch)) for batch in batches)
+        rows = self._connection.execute(
+            "SELECT job.batch, job.state, job.cause, job.detail, count(*), min(spec.name), job.due_at IS NULL AS held"
+            f" FROM job JOIN spec ON spec.id = job.id WHERE job.cause IS NOT NULL AND job.batch IN ({among})"
+            " AND (job.orphan = 0 OR job.attempt > 0) GROUP BY 1, 2, 3, 4, 7 ORDER BY count(*) DESC"
+        )
+        return [
+            Group(batch, State(state), cause, detail or "", count, example, bool(held))
+            for batch, state, cause, detail, count, example, held in rows.fetchall()
+        ]
+
+    def spend(self, batches: Sequence[int]) -> list[Spend]:
+        """What batches have cost so far."""
+        among = ",".join(str(int(batch)) for batch in batches)
+        rows = self._connection.execute(
+            "SELECT job.batch, coalesce(attempt.currency, 'USD'),"
+            " sum(coalesce(attempt.price_micros, 0)),"
+            " sum(CASE WHEN job.state = 'in_doubt' THEN coalesce(attempt.price_micros, 0) ELSE 0 END),"
+            " sum(attempt.price_micros IS NULL)"
+            f" FROM attempt JOIN job ON job.id = attempt.job WHERE job.batch IN ({among})"
+            " AND attempt.billed IS NOT 0 GROUP BY 1, 2"
+        )
+        return [
+            Spend(batch, Money(total, currency), Money(doubt, currency), unpriced)
+            for batch, currency, total, doubt, unpriced in rows.fetchall()
+        ]
+
+    def jobs(
+        self,
+        batches: Sequence[int],
+        states: Sequence[State] = (),
+        cause: str | None = None,
+        limit: int = -1,
+    ) -> Iterator[Job]:
+        """Jobs in the order of their manifests."""
+        among = ",".join(str(int(batch)) for batch in batches)
+        terms, values = [f"job.batch IN ({among})"], list[Any]()
+        if states:
+            terms.append(f"job.state IN ({','.join('?' * len(states))})")
+            values.extend(states)
+        if cause:
+            terms.append("job.cause = ?")
+            values.append(cause)
+        rows = self._connection.execute(
+            f"SELECT {JOB_COLUMNS} {_FROM} WHERE {' AND '.join(terms)} ORDER BY job.id LIMIT ?",
+            (*values, limit),
+        )
+        for row in rows.fetchall():
+            yield job_from(row)
+
+    def find(self, name: str) -> list[Job]:
+        """Jobs that `name` can mean: an id, `batch/id`, a key or the beginning of one, a remote id."""
+        batch, _, identity = name.rpartition("/")
+        rows = self._connection.execute(
+            f"SELECT {JOB_COLUMNS} {_FROM} WHERE (spec.name = ?1 AND (?2 = '' OR batch.name = ?2))"
+            " OR (length(?3) >= 8 AND lower(hex(spec.key)) LIKE ?3 || '%')"
+            " OR job.id IN (SELECT attempt.job FROM attempt WHERE attempt.remote_id = ?3)"
+            " ORDER BY job.orphan, job.id LIMIT 20",
+            (identity, batch, name.lower() if name.isalnum() else name),
+        )
+        return [job_from(row) for row in rows.fetchall()]
+
+    def history(self, number: int) -> list[tuple[float, str, str, str]]:
+        """What was learned of a job: time, event, state, data as JSON."""
+        rows = self._connection.execute(
+            "SELECT at, name, state, data FROM event WHERE job = ? ORDER BY id", (number,)
+        )
+        return [(at / 1000, name, state, data or "") for at, name, state, data in rows.fetchall()]
+
+    def attempts(self, number: int) -> list[dict[str, Any]]:
+        """What was paid, or may have been, for a job."""
+        cursor = self._connection.execute(
+            "SELECT number, provider, client_ref, digest, price_micros, currency, intended_at, answered_at, outcome,"
+            " remote_id, billed FROM attempt WHERE job = ? ORDER BY number",
+            (number,),
+        )
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def artifacts(self, number: int) -> list[dict[str, Any]]:
+        """What the provider made, and where it was saved."""
+        cursor = self._connection.execute(
+            "SELECT url, size, duration, expires_at, path, sha256, saved_size, media_type FROM artifact"
+            " WHERE job = ? ORDER BY number",
+            (number,),
+        )
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def durations(self, batch: int) -> list[float]:
+        """Seconds from submit to result of the latest finished jobs of a batch, for an estimate of what is left."""
+        rows = self._connection.execute(
+            "SELECT attempt.intended_at, attempt.answered_at, job.changed_at FROM job"
+            " JOIN attempt ON attempt.job = job.id WHERE job.batch = ? AND job.state = 'done'"
+            " ORDER BY job.id DESC LIMIT 200",
+            (batch,),
+        )
+        return [(seconds(done - sent) or 0.0) for sent, _, done in rows.fetchall()]
+
+
+@contextmanager
+def reading(folder: StateFolder) -> Iterator[Reader | None]:
+    """Open a store for reading; None where there is none yet.
+
+    Raises:
+        StoreError: it can't be read.
+    """
+    if not folder.database.exists() or folder.database.stat().st_size == 0:
+        yield None
+        return
+    connection = None
+    try:
+        connection = _open(folder)
+        yield Reader(connection) if check(connection, folder.database) else None
+    except sqlite3.Error as error:
+        raise translate(error, folder.database) from None
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _open(folder: StateFolder) -> sqlite3.Connection:
+    uri = folder.database.absolute().as_uri()
+    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if getattr(error, "sqlite_errorname", "") != "SQLITE_CANTOPEN":
+            raise
+        # A read-only disk: WAL can't be set up there, but the file alone can be read if nobody writes.
+        if folder.database.with_name("runner.db-wal").exists():
+            raise StoreError(
+                f"{folder.database} is on a read-only disk and was not closed cleanly"
+            ) from None
+        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+    return connection

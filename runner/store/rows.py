@@ -1,0 +1,127 @@
+"""Rows to values and back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from runner.causes import Cause
+from runner.events import (
+    Accepted,
+    Artifact,
+    Cancelled,
+    Event,
+    Finished,
+    Intended,
+    Progressed,
+    Refused,
+    Rejected,
+    Remote,
+    Saved,
+)
+from runner.job import Job, Spec, State
+from runner.wire import dump_json, parse_json
+
+JOB_COLUMNS = """
+  job.id, job.batch, job.provider, job.state, job.cause, job.detail, job.due_at, job.changed_at, job.fence, job.attempt,
+  job.remote, spec.key, batch.name, spec.name, spec.position, spec.repeat, spec.model, spec.params, spec.output
+"""
+
+
+def millis(seconds: float | None) -> int | None:
+    """Unix seconds as the whole milliseconds that rows hold."""
+    return None if seconds is None else round(seconds * 1000)
+
+
+def seconds(value: int | None) -> float | None:
+    """The milliseconds of a row as Unix seconds."""
+    return None if value is None else value / 1000
+
+
+def remote_text(remote: Remote | None) -> str | None:
+    """A remote as the text of its column."""
+    return None if remote is None else dump_json({"id": remote.id, "paths": remote.paths})
+
+
+def remote_from(text: str | None) -> Remote | None:
+    """The remote of a column's text."""
+    if not text:
+        return None
+    value = parse_json(text.encode())
+    return Remote(id=value["id"], paths=dict(value["paths"]))
+
+
+def job_from(row: sqlite3.Row | tuple[Any, ...]) -> Job:
+    """A job from a row of `JOB_COLUMNS`."""
+    (
+        number,
+        _,
+        provider,
+        state,
+        cause,
+        detail,
+        due_at,
+        changed_at,
+        fence,
+        attempt,
+        remote,
+        *spec,
+    ) = row
+    key, batch, name, position, repeat, model, params, output = spec
+    return Job(
+        number=number,
+        spec=Spec(
+            key=bytes(key).hex(),
+            batch=batch,
+            id=name,
+            index=position,
+            repeat=repeat,
+            model=model,
+            params=parse_json(params.encode()),
+            output=output,
+        ),
+        provider=provider,
+        state=State(state),
+        fence=fence,
+        attempt=attempt,
+        cause=Cause(cause) if cause else None,
+        detail=detail or "",
+        due_at=seconds(due_at),
+        changed_at=changed_at / 1000,
+        remote=remote_from(remote),
+    )
+
+
+def artifact_from(row: tuple[Any, ...]) -> Artifact:
+    """An artifact from url, content_type, size, remote_id, duration."""
+    url, content_type, size, remote_id, duration = row
+    return Artifact(url, content_type, size, remote_id, duration)
+
+
+def event_data(event: Event) -> str | None:
+    """What the history keeps of an event: enough to read it, not what stands in other tables."""
+    facts: Mapping[str, Any]
+    match event:
+        case Intended(attempt=attempt, provider=provider):
+            facts = {"attempt": attempt, "provider": provider}
+        case Accepted(remote=remote):
+            facts = {"remote_id": remote.id}
+        case Refused(cause=cause, detail=detail):
+            facts = {"cause": cause, "detail": detail}
+        case Rejected(cause=cause, detail=detail, billed=billed):
+            facts = {"cause": cause, "detail": detail, "billed": billed}
+        case Progressed(phase=phase, note=note):
+            facts = {"phase": phase, "note": note} if note else {"phase": phase}
+        case Finished(artifacts=artifacts, units=units):
+            facts = {"artifacts": len(artifacts), "units": units}
+        case Saved(files=files):
+            facts = {"paths": [file.path for file in files]}
+        case Cancelled(detail=detail):
+            facts = {"detail": detail}
+        case _:
+            facts = {"detail": event.detail}
+            why = getattr(event, "cause", None)
+            facts = {"cause": why, **facts}
+    kept = {name: value for name, value in facts.items() if value not in (None, "")}
+    return dump_json(kept) if kept else None

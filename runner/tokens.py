@@ -1,0 +1,56 @@
+"""Tokens minted from an access key and a secret key, as Kling documents them.
+
+A token is a JWT: header `alg` HS256 and `typ` JWT; claims `iss` the access key, `exp` 1800 s ahead, `nbf` 5 s back;
+signed with the secret key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass, field
+
+LIFE = 1800.0
+"""Seconds until a token expires; the provider accepts no longer life."""
+_SET_BACK = 300.0
+
+
+def mint(access: str, secret: str, now: float) -> str:
+    """Sign a token for `access`, valid from 5 s before `now` (Unix seconds) for half an hour."""
+    claims = {"iss": access, "exp": int(now + LIFE), "nbf": int(now) - 5}
+    signed = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
+    signature = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{_base64url(signature)}"
+
+
+@dataclass(slots=True)
+class TokenCache:
+    """Keeps a token for four fifths of its life, for each access key.
+
+    A token that the provider did not like (asked for with `fresh`) is replaced by one minted as if it were five
+    minutes ago: that is valid for a server whose clock is behind ours ("not valid yet"), and for any other as well.
+    """
+
+    _tokens: dict[tuple[str, str], tuple[str, float, float]] = field(
+        default_factory=dict, repr=False
+    )
+
+    def token(self, access: str, secret: str, now: float, *, fresh: bool = False) -> str:
+        """Return a token that is good at `now`; with `fresh`, one that was never used."""
+        known = self._tokens.get((access, secret))
+        if known is not None and not fresh and known[1] <= now < known[2]:
+            return known[0]
+        back = _SET_BACK if fresh else 0.0
+        token = mint(access, secret, now - back)
+        self._tokens[access, secret] = (token, now, now + 0.8 * (LIFE - back))
+        return token
+
+
+def _part(value: dict[str, object]) -> str:
+    return _base64url(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,118 @@
+"""Requests and answers as plain values, and reading JSON that a stranger wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import from_json
+
+from runner.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The bytes of a local picture, on their way into a request body."""
+
+    data: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to a provider. `path` is a path on the provider's own base, never a URL.
+
+    `paid` marks a submit: sent once, on a connection of its own. `fresh_token` asks for a newly minted token.
+    """
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    paid: bool = False
+    fresh_token: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: status, headers (names in lower case) and the body, already capped by whoever read it."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON with every whole number kept exactly; None where it isn't valid JSON."""
+        return parse_json(self.body)
+
+    @property
+    def text(self) -> str:
+        """The body as text for a message: at most 300 characters, on one line, nothing a terminal obeys."""
+        return excerpt(self.body.decode("utf-8", "replace"))
+
+
+Exchange = Generator[Request, Response, Event]
+"""A conversation with a provider: yields requests, is sent responses, returns what was learned."""
+
+
+def parse_json(body: bytes) -> Any:
+    """Decode strictly (no NaN, no bad UTF-8, bounded depth); None where it isn't JSON."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def pick(value: Any, *paths: str) -> Any:
+    """Return the first thing found under `paths` that is neither None nor an empty string.
+
+    A path is names and list positions with dots: `data.task_result.videos.0.url`. Missing parts and wrong types
+    are not errors: they only mean that this path leads nowhere.
+    """
+    for path in paths:
+        found = _follow(value, path.split("."))
+        if found is not None and found != "":
+            return found
+    return None
+
+
+def pick_text(value: Any, *paths: str) -> str | None:
+    """Like `pick`, for texts and ids: whole numbers become their digits, anything else is passed over."""
+    for path in paths:
+        found = pick(value, path)
+        if isinstance(found, str):
+            return found
+        if isinstance(found, int) and not isinstance(found, bool):
+            return str(found)
+    return None
+
+
+def _follow(value: Any, names: Iterable[str]) -> Any:
+    for name in names:
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
+
+
+def excerpt(text: str, limit: int = 300) -> str:
+    """Make a stranger's text safe to show: one line, no control or direction marks, `limit` characters."""
+    shown = "".join(
+        char if char.isprintable() and char not in _DIRECTION_MARKS else " " for char in text
+    )
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+_DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def dump_json(value: Any) -> str:
+    """Encode compactly, with sorted names: equal values have equal text."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
