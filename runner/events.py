@@ -1,7 +1,7 @@
 """The things that can be learned about a job.
 
 An event moves the state (`runner.job.TRANSITIONS`), is the history row, and feeds the display. It says what happened,
-not what to do next: delays are seconds from now, chosen by whoever learned the fact; the engine turns them into due times.
+not what to do next: delays are seconds from now, chosen by whoever learned the fact; the engine makes times of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Remote:
     """A job at the provider: its opaque id, and what its dialect needs to ask for it again.
 
     `paths` are paths on the provider's own base (never a URL, never a host), by what they are for: `status`,
-    `result`, `cancel`, `create`.
+    `result` and `cancel`, or `query`.
     """
 
     id: str

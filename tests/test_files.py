@@ -204,6 +204,24 @@ async def test_several_results_are_numbered(saver: Saver, shop: Shop, root: Path
     assert len(names(root)) == 4
 
 
+async def test_two_results_never_share_a_file(saver: Saver, shop: Shop, root: Path) -> None:
+    """Where the first had to take the second's name, the second takes another, though the bytes are the same."""
+    (root / "film").mkdir(parents=True)
+    (root / "film" / "lord-1.mp4").write_bytes(b"theirs")
+    saved = await saver.save(shop.url, shop.url)
+    assert [file.path for file in saved] == ["film/lord-1-2.mp4", "film/lord-1-2-2.mp4"]
+
+
+def test_move_never_replaces(tmp_path: Path) -> None:
+    """A file that appears at the last moment stays as it is."""
+    part, final = tmp_path / "a.part", tmp_path / "a.mp4"
+    part.write_bytes(b"ours")
+    final.write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        publish_module._move(part, final)
+    assert (part.read_bytes(), final.read_bytes()) == (b"ours", b"theirs")
+
+
 async def test_extension_comes_from_the_bytes(saver: Saver, shop: Shop, root: Path) -> None:
     """What the server calls a file is not looked at, neither its name nor its type."""
     shop.body = b"GIF89a\1\0\1\0\0\0\0;"
@@ -327,17 +345,19 @@ async def test_what_can_not_be_resumed_starts_over(
     """Bytes of two versions are never mixed: where it is not certain, everything is fetched again."""
     if change == "no validator":
         shop.headers = {"ETag": 'W/"weak"'}
-    shop.cuts = [9_000, 0]
+    shop.cuts = [40_000, 0]
     await failure(saver, shop.url)
     shop.cuts = []
     url = shop.url
     if change == "no ranges":
         shop.ranges = False
     elif change == "other version":
-        shop.headers, shop.body = {"ETag": '"v2"'}, clip(seed=2)
+        shop.headers, shop.body = {"ETag": '"v2"'}, clip(30_000, seed=2)
     elif change == "other address":
         url = url.replace("clip", "other")
     saved = await saver.save(url)
+    asks = change in {"no ranges", "other version"}
+    assert shop.asked[-1] == ("bytes=40000-" if asks else None)
     assert saved[0].sha256 == hashlib.sha256(shop.body).hexdigest()
     assert names(root) == ["film/lord-1.json", "film/lord-1.mp4"]
 
@@ -395,6 +415,31 @@ class Leaping(Clock):
         """A little later than the last time."""
         self.seconds += self.step
         return self.seconds
+
+
+class Short:
+    """An answer that ends before its length, and a network layer that did not notice."""
+
+    status = 200
+    headers: ClassVar[dict[str, str]] = {"content-length": str(len(clip()) + 40)}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield a whole clip."""
+        yield clip()
+
+
+@contextlib.asynccontextmanager
+async def open_short(_url: str, _headers: Mapping[str, str]) -> AsyncIterator[Short]:
+    """Open the short answer."""
+    yield Short()
+
+
+async def test_length_is_compared_here_too(saver: Saver) -> None:
+    """A file that is shorter than was announced is not whole, though its structure is."""
+    saver.open_url = open_short
+    error = await failure(saver, "https://cdn.example/clip.mp4")
+    assert (error.cause, error.again) == (Cause.DOWNLOAD_FAILED, True)
+    assert f"{len(clip())} of {len(clip()) + 40} bytes" in str(error)
 
 
 class Drip:

@@ -29,6 +29,7 @@ from runner.clock import Clock
 from runner.errors import DownloadError, KeyMissing, MaybeSent, NotSent, TransportError, UsageError
 from runner.http import BODY_CAP, Http, client
 from runner.http.guard import Guard
+from runner.http.results import _next_hop
 from runner.keys import Keys
 from runner.providers.provider import Auth, Provider
 from runner.wire import Request
@@ -247,23 +248,35 @@ async def test_base_url_that_the_user_did_not_write_is_public_https(base: str, h
         await http.send(provider(base, private=False), PAID)
 
 
+async def test_cookies_are_not_kept(start: Start) -> None:
+    """What a server asks to be remembered is forgotten."""
+    witness = await start(lambda _: reply(200, b"{}", Set_Cookie="session=1; Path=/"))
+    async with Http(KEYS, Quick(), resolver=Names({"api.lan": [["127.0.0.1"]]})) as http:
+        who = provider(f"http://api.lan:{witness.port}", media_hosts=("api.lan",))
+        for request in (POLL, POLL, PAID, PAID):
+            await http.send(who, request)
+        for _ in range(2):
+            await _body(http, who, f"http://api.lan:{witness.port}/x")
+    assert len(witness.seen) == 6
+    assert not any(b"cookie" in seen.lower() for seen in witness.seen)
+
+
 async def test_nothing_from_outside_is_used(
     http: Http, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Proxies and netrc of the environment are ignored, and cookies are not kept."""
+    """Proxies and netrc of the environment are ignored."""
     proxy = await start()
     (tmp_path / "netrc").write_text("default login l password p\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, proxy.url)
-    witness = await start(lambda _: reply(200, b"{}", Set_Cookie="session=1; Path=/"))
+    witness = await start()
     await http.send(provider(witness.url), POLL)
     await http.send(provider(witness.url), PAID)
     async with http.download(provider(witness.url), f"{witness.url}/x"):
         pass
     assert proxy.connections == 0
     assert len(witness.seen) == 3
-    assert not any(b"cookie" in seen.lower() for seen in witness.seen)
     assert CANARY.encode() not in witness.seen[2]
     assert b"authorization" not in witness.seen[2].lower()
 
@@ -324,12 +337,17 @@ async def test_poll_gives_up_after_three_tries(http: Http, start: Start) -> None
     assert len(witness.seen) == 3
 
 
-@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
-async def test_other_methods_are_sent_once(method: str, http: Http, start: Start) -> None:
-    """A cancel is not repeated by itself."""
+@pytest.mark.parametrize(
+    ("method", "paid"),
+    [("PUT", False), ("POST", False), ("DELETE", False), ("PUT", True), ("GET", True)],
+)
+async def test_what_costs_or_changes_is_sent_once(
+    method: str, paid: bool, http: Http, start: Start
+) -> None:
+    """Neither a cancel nor anything paid is repeated by itself, by no layer, whatever its method."""
     witness = await start(lambda _: None)
     with pytest.raises(MaybeSent):
-        await http.send(provider(witness.url), Request(method, "/cancel"))
+        await http.send(provider(witness.url), Request(method, "/cancel", paid=paid))
     assert len(witness.seen) == 1
 
 
@@ -525,6 +543,15 @@ async def test_result_redirect_to_a_private_place_is_refused(
             await _body(http, provider(witness.url), f"{witness.url}/x")
     assert (caught.value.cause, caught.value.again) == (Cause.FOREIGN_URL, False)
     assert inside.connections == 0
+
+
+def test_https_stays_https() -> None:
+    """A result that is offered safely is not fetched over plain http, not even from a listed host."""
+    assert _next_hop("https://a.example/x?s=1", "/y?s=%2F") == "https://a.example/y?s=%2F"
+    assert _next_hop("http://nas.lan/x", "https://a.example/y") == "https://a.example/y"
+    with pytest.raises(DownloadError, match="from https to http") as caught:
+        _next_hop("https://a.example/x", "http://nas.lan/y")
+    assert (caught.value.cause, caught.value.again) == (Cause.FOREIGN_URL, False)
 
 
 async def test_name_is_checked_each_time_it_is_looked_up(start: Start) -> None:

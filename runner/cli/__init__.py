@@ -24,5 +24,5 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     else:
         code = 0
-    session.out.close()
+    session.out.flush()
     sys.exit(code)

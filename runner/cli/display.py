@@ -21,6 +21,7 @@ from runner.store.folder import StateFolder
 from runner.store.reader import reading
 
 MONEY_EVERY = 1.0
+TAKEOVER = 0.02
 
 
 class Display(Protocol):
@@ -58,12 +59,12 @@ class Watch:
         self._spent: tuple[Money, ...] = ()
         self._money_at = 0.0
         self._held: set[str] = set()
+        self._begun = False
         self._task: asyncio.Task[None] | None = None
 
     def started(self, engine: Engine, batches: Sequence[Batch]) -> None:
         """Begin to look at an engine."""
         self.engine, self._batches = engine, batches
-        self._display.begin(self._look())
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     def observe(self, job: Job, event: Event) -> None:
@@ -76,22 +77,31 @@ class Watch:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._begun:
             self._display.end()
 
     async def _follow(self) -> None:
+        assert self.engine is not None
+        while not self.engine.board.lanes:  # it is still taking over from the run before
+            await self._session.clock.sleep(TAKEOVER)
+        await self._count_money()
+        self._begun = True
+        self._display.begin(self._look())
         while True:
             await self._session.clock.sleep(self._display.every)
-            now = self._session.clock.now()
-            if not 0 <= now - self._money_at < MONEY_EVERY:
-                self._money_at = now
-                with suppress(RunnerError):  # a display is never a reason to end a run
-                    self._spent = await asyncio.to_thread(self._spend)
+            if not 0 <= self._session.clock.now() - self._money_at < MONEY_EVERY:
+                await self._count_money()
             progress = self._look()
             for lane in progress.lanes:
                 if lane.held is not None and lane.name not in self._held:
                     self._held.add(lane.name)
                     self._display.held(lane.name, lane.held, lane.detail)
             self._display.tick(progress)
+
+    async def _count_money(self) -> None:
+        self._money_at = self._session.clock.now()
+        with suppress(RunnerError):  # a display is never a reason to end a run
+            self._spent = await asyncio.to_thread(self._spend)
 
     def _look(self) -> Progress:
         assert self.engine is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -9,7 +11,7 @@ from rich.text import Text
 
 from runner.causes import Cause
 from runner.cli.lines import Silent, trouble_line
-from runner.cli.progress import LaneView, Progress, trouble
+from runner.cli.progress import Progress, trouble
 from runner.cli.session import Session
 from runner.cli.words import plain
 from runner.events import Event
@@ -74,23 +76,30 @@ class LiveTable(Silent):
 def drawn(progress: Progress, columns: set[State]) -> RenderableType:
     """Draw one moment."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("provider", no_wrap=True)
+    table.add_column("provider", no_wrap=True, min_width=_widest(progress))
     shown = [each for each in _SHOWN if each[0] in columns]
     for _, word, _ in shown:
         table.add_column(word, justify="right", no_wrap=True, min_width=len(word))
-    table.add_column("limit", style="dim", no_wrap=True, overflow="ellipsis")
     for lane in progress.lanes:
         cells = [_number(lane.counts.get(state, 0), style) for state, _, style in shown]
-        table.add_row(Text(lane.name), *cells, Text(lane.why, style=_tone(lane)))
-    return Group(Text(), table, Text(), _bar(progress))
+        table.add_row(Text(lane.name), *cells)
+    return Group(Text(), table, Text(), _bar(progress), *_limits(progress))
+
+
+def _widest(progress: Progress) -> int:
+    return min(24, max((len(lane.name) for lane in progress.lanes), default=0))
+
+
+def _limits(progress: Progress) -> Iterable[Text]:
+    """What each provider's next submit waits for."""
+    for lane in progress.lanes:
+        style = "yellow" if lane.held is not None else "dim"
+        text = f"{lane.name:<{max(8, _widest(progress))}}  {lane.why}"
+        yield Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _number(number: int, style: str) -> Text:
-    return Text(f"{number:,}", style=style if number else "dim") if number else Text("·", style="dim")
-
-
-def _tone(lane: LaneView) -> str:
-    return "yellow" if lane.held is not None else "dim"
+    return Text(f"{number:,}", style=style) if number else Text("·", style="dim")
 
 
 def _bar(progress: Progress) -> Text:

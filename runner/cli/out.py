@@ -87,6 +87,11 @@ class Out:
         """Whether a table may be drawn over and over on stdout."""
         return self._streams[0].isatty() and not self.console.is_dumb_terminal
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None where there is none, so that lines stay whole for other programs."""
+        return self.console.width if self.terminal else None
+
     def say(self, *lines: str | Text, style: str = "") -> None:
         """Print results for a person; under `--json` nobody reads them."""
         if not self.json:
@@ -113,7 +118,7 @@ class Out:
         """The text without secrets."""
         return self._mask(text)
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Pass on what is buffered."""
         for stream in self._streams:
             stream.flush()

@@ -19,6 +19,7 @@ from runner.store.contract import Batch
 PACE_WINDOW = 900.0
 """Seconds of the past that an estimate looks at."""
 SHORTEST_PACE = 5.0
+SHORTEST_WAIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +163,11 @@ def _why(engine: Engine, lane: Lane, queued: int, now: float) -> str:
     if any(source.over_budget for source in lane.sources):
         return f"{flying}, budget reached"
     room = limiter.room(now)
-    if room.wait <= 0 or not room.why:
+    full = limiter.cap is not None and limiter.in_flight >= limiter.cap
+    if full or room.wait < SHORTEST_WAIT or not room.why:
         return flying
-    wait = "" if math.isinf(room.wait) or room.wait < 1 else f", {stopwatch(room.wait)} to wait"
-    return room.why if room.why.startswith(f"{limiter.in_flight} in flight") else f"{flying}, {room.why}{wait}"
+    wait = "" if math.isinf(room.wait) else f", next in {stopwatch(room.wait)}"
+    return f"{flying}, {room.why}{wait}"
 
 
 def trouble(job: Job, event: Event) -> str | None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from runner.causes import Cause
 from runner.cli.session import Session
-from runner.cli.words import amounts, count, duration, plain, shell
+from runner.cli.words import amounts, count, duration, plain, prose, shell
 from runner.job import State
 from runner.report import BatchReport, Report, needs_person
 from runner.store.reader import Group
@@ -73,9 +73,13 @@ def summarize(session: Session, report: Report, ran: Ran | None = None) -> None:
         return
     if not report.batches:
         out.say("Nothing to resume: every batch is finished.")
-    for batch in report.batches:
-        out.say(*_batch(session, batch, ran))
-    out.say(*_foot(session, report, ran))
+    for number, batch in enumerate(report.batches):
+        if number:
+            out.say()
+        out.say(*_batch(session, batch, ran if len(report.batches) == 1 else None))
+    foot = [*_all(report, ran), *_foot(session, report, ran)]
+    if foot:
+        out.say(*foot)
 
 
 def as_json(session: Session, report: Report, ran: Ran | None) -> dict[str, object]:
@@ -145,7 +149,6 @@ def _batch(session: Session, batch: BatchReport, ran: Ran | None) -> Iterable[Te
         yield from _explained(session, batch, waiting, "cyan")
     if batch.counts.get(State.DONE):
         yield Text(f"Outputs  {plain(_outputs(session, batch))}")
-    yield Text()
 
 
 def _head(batch: BatchReport, ran: Ran | None) -> Text:
@@ -178,6 +181,19 @@ def _counts(batch: BatchReport) -> Text:
     if left is not None:
         text.append(f"   about {duration(left)} left")
     return text
+
+
+def _all(report: Report, ran: Ran | None) -> Iterable[Text]:
+    """One line over several batches."""
+    if ran is None or len(report.batches) < 2:
+        return
+    done, total = report.count(State.DONE), report.total
+    yield Text()
+    yield Text(
+        f"{count(len(report.batches), 'batch', 'batches')} · {done:,} of {total:,} done · "
+        f"ran {duration(ran.seconds)} · exit {ran.exit_code}",
+        style="bold",
+    )
 
 
 def _eta(batch: BatchReport) -> float | None:
@@ -216,13 +232,13 @@ def _explained(
     session: Session, batch: BatchReport, piles: Sequence[_Pile], style: str
 ) -> Iterable[Text]:
     for pile in piles:
-        yield Text.assemble(
-            f"  {pile.count:>4,}  ", (pile.cause.value, style), f"  {pile.cause.explanation}"
-        )
+        yield Text.assemble(f"  {pile.count:>4,}  ", (pile.cause.value, style))
+        yield from map(Text, prose(pile.cause.explanation, 8, session.out.width))
         ordered = sorted(pile.details.items(), key=lambda item: -item[1])
         for detail, number in ordered[:_EXAMPLES]:
             many = f" ({number:,} times)" if number > 1 else ""
-            yield Text(f"        “{plain(detail, 200)}”{many}", style="dim")
+            for line in prose(f"“{plain(detail, 200)}”{many}", 8, session.out.width):
+                yield Text(line, style="dim")
         if len(ordered) > _EXAMPLES:
             yield Text(f"        and {count(len(ordered) - _EXAMPLES, 'other message')}", style="dim")
         yield Text(f"        for example {plain(pile.example)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -15,9 +16,9 @@ def plain(text: str, limit: int = 2_000) -> str:
     return "\n".join(excerpt(line, limit) for line in text.splitlines())
 
 
-def count(number: int, noun: str) -> str:
-    """`1 job`, `2,000 jobs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 job`, `2,000 jobs`, `2 batches`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def amounts(moneys: Iterable[Money]) -> str:
@@ -70,6 +71,14 @@ def columns(rows: Sequence[Sequence[str]], width: int | None = None) -> list[str
 def excerpt_keeping_blanks(line: str, width: int) -> str:
     """Cut a line that is already safe to show."""
     return line if len(line) <= width else line[: max(1, width - 1)] + "…"
+
+
+def prose(text: str, indent: int, width: int | None) -> list[str]:
+    """A sentence over as many lines as it needs, all of them indented; on one where `width` is None."""
+    if width is None:
+        return [" " * indent + text]
+    lines = textwrap.wrap(text, max(30, width - indent - 1), break_long_words=False, break_on_hyphens=False)
+    return [" " * indent + line for line in lines] or [""]
 
 
 def shell(path: object) -> str:

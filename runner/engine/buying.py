@@ -22,7 +22,7 @@ from runner.events import (
     Unclear,
 )
 from runner.job import Job, State, advanced
-from runner.providers import price
+from runner.providers import Order, price
 from runner.store import Claimed, Intent
 from runner.wire import excerpt
 
@@ -79,7 +79,7 @@ class Buyer:
         )
 
     async def _send(
-        self, lane: Lane, source: Source, flight: Flight, order: steps.Order, right_ends: float
+        self, lane: Lane, source: Source, flight: Flight, order: Order, right_ends: float
     ) -> None:
         dialect = lane.dialect(flight.job.spec.model)
         try:
@@ -111,9 +111,7 @@ class Buyer:
                 lane.limiter.refused(event, now)
                 wait = 0.0 if event.provider_wide or event.crowded else (event.retry_after or 5.0)
                 await self._r.record(flight, event, now + wait)
-                source.next_at = (
-                    now + wait if source.next_at is None else min(source.next_at, now + wait)
-                )
+                source.look(now + wait)
             case Unclear():
                 await self._unclear(lane, flight, event)
             case _:

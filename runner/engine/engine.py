@@ -196,7 +196,7 @@ class Engine:
             source.taken.update(claim.job.number for claim in fresh)
             later = now if fresh else await self._store.next_queued([source.batch.number])
             if later is not None and (fresh or later > now):
-                source.next_at = later if source.next_at is None else min(source.next_at, later)
+                source.look(later)
         finally:
             source.refilling = False
 

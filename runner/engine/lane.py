@@ -28,6 +28,10 @@ class Source:
     refilling: bool = False
     over_budget: bool = False
 
+    def look(self, at: float) -> None:
+        """Look for queued jobs at `at` (Unix seconds), or earlier if that was planned."""
+        self.next_at = at if self.next_at is None else min(self.next_at, at)
+
 
 @dataclass(slots=True)
 class Flight:

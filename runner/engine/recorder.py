@@ -72,8 +72,7 @@ class Recorder:
     def _requeued(self, flight: Flight, due_at: float | None) -> None:
         source = self.board.source(flight.batch)
         if source is not None:
-            at = due_at or 0.0
-            source.next_at = at if source.next_at is None else min(source.next_at, at)
+            source.look(due_at or 0.0)
 
     async def leave_queue(self, claim: Claimed, event: Rejected) -> None:
         """A queued job that can't even be sent."""

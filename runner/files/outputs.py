@@ -75,6 +75,8 @@ class Files:
         try:
             known = await in_thread(self._saved_before, output, tag, len(artifacts))
             if known:
+                for number in range(1, len(artifacts) + 1):
+                    self._part(output, tag, number).discard()
                 return known
             saved: list[SavedFile] = []
             parts: list[Part] = []

@@ -100,18 +100,15 @@ class Fal:
         auto = unknown_app(remote)
         if answer.status in (404, 405) and auto is not None:
             other = yield Request("GET", auto)
-            answer = answer if other.status in (404, 405) or other.json is None else other
+            unfinished = other.status == 400 and codes.says_unfinished(error_text(other))
+            answer = other if unfinished or read_task(other) is not None else answer
         task = read_task(answer)
         event = self._news(task, answer) or self._failed(answer)
         if event is not None:
             return event
         if 200 <= answer.status < 300:
-            text = (
-                "no file is named in the result"
-                if answer.json is not None
-                else "the result is not JSON"
-            )
-            return Delayed(Cause.PROVIDER_ERROR, f"HTTP {answer.status}: {text}: {answer.text}")
+            text = "no JSON" if answer.json is None else "a result that names no file"
+            return Delayed(Cause.PROVIDER_ERROR, f"HTTP {answer.status}, {text}: {answer.text}")
         return judge(answer).of_poll()
 
     def _news(self, task: Task | None, answer: Response) -> Event | None:
@@ -140,7 +137,8 @@ class Fal:
         detail = f"HTTP {answer.status}: {error_text(answer)}"
         about_key = answer.status in (401, 402, 403, 404, 405, 408, 409, 429)
         typed = 400 <= answer.status < 499 and cause is not None and not about_key
-        if answer.status == 422 or (typed and not of_status):
+        refused = answer.status == 422 and (cause is not None or not of_status)
+        if refused or (typed and not of_status):
             return Rejected(cause or codes.by_status(422, detail).cause, detail)
         if of_status or answer.status < 499:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from runner.simulator import Fault, Settings, Simulator
 from runner.simulator.settings import Latency
 from runner.steps import Edges
 from runner.store import Batch, SqliteStore, StateFolder
+
 
 class FastClock(Clock):
     """Time that runs `speed` times faster than the wall's, for everybody who is given this clock."""
@@ -67,18 +68,19 @@ KEYS = {
 }
 FAL_MODEL = "fal-ai/kling-video/v2.5-turbo/pro/text-to-video"
 KLING_MODEL = "kling/v1/videos/text2video"
-FAST = {"min_poll": 0.2, "expected": 1.0}
 
 
 def provider_at(sim: Simulator, name: str, **changes: Any) -> Provider:
     """A system's preset, pointed at the simulator and told that its jobs are quick."""
     preset = presets()[name]
     quick = {
-        "fal": replace(preset.fal, **FAST),
-        "kling": replace(preset.kling, **FAST),
+        "fal": replace(preset.fal, min_poll=0.2, expected=1.0),
+        "kling": replace(preset.kling, min_poll=0.2, expected=1.0),
     }
     base = sim.base_url(name)
-    return replace(preset, base_url=base, private=True, media_hosts=("127.0.0.1",), **quick | changes)
+    return replace(
+        preset, base_url=base, private=True, media_hosts=("127.0.0.1",), **quick | changes
+    )
 
 
 def specs(model: str, count: int, batch: str = "film", **params: Any) -> list[Spec]:
@@ -89,7 +91,9 @@ def specs(model: str, count: int, batch: str = "film", **params: Any) -> list[Sp
         if "/v1/" in f"/{model}":
             body = {"model_name": "kling-v2-5-turbo", **body}
         key = job_key(batch, model, body, "", 0)
-        made.append(Spec(key, batch, key[:8], index, 0, model, body, f"{batch}/{index:04}.${{{{ ext }}}}"))
+        made.append(
+            Spec(key, batch, key[:8], index, 0, model, body, f"{batch}/{index:04}.${{{{ ext }}}}")
+        )
     return made
 
 
@@ -105,6 +109,7 @@ class Night:
     seen: list[tuple[Job, Event]] = field(default_factory=list)
     env: Mapping[str, str] = field(default_factory=lambda: KEYS)
     engine: Engine | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     clock: Clock = CLOCK
 
     async def run(self) -> Ending:
@@ -123,9 +128,20 @@ class Night:
                     [stored],
                     options=self.options,
                     run=run,
-                    observer=lambda job, event: self.seen.append((job, event)),
+                    observer=self._see,
                 )
                 return await self.engine.run()
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Wait until something is so, at most ten seconds."""
+        async with asyncio.timeout(10):
+            while not done():
+                await self.clock.wait(self.changed, 0.1)
+                self.changed.clear()
+
+    def _see(self, job: Job, event: Event) -> None:
+        self.seen.append((job, event))
+        self.changed.set()
 
     async def states(self) -> dict[State, int]:
         """How many jobs are where."""

@@ -75,9 +75,7 @@ async def test_what_was_in_the_air_is_polled_after_a_stop(tmp_path: Path) -> Non
     async with simulator(slow) as sim:
         night = Night(tmp_path, provider_at(sim, "fal"), specs(FAL_MODEL, 5))
         running = asyncio.create_task(night.run())
-        async with asyncio.timeout(10):
-            while len(night.events(Accepted)) < 5:
-                await asyncio.sleep(0)
+        await night.until(lambda: len(night.events(Accepted)) == 5)
         assert night.engine is not None
         night.engine.stop()
         ending = await running
@@ -93,9 +91,7 @@ async def test_a_second_stop_leaves_submits_in_doubt(tmp_path: Path) -> None:
     async with simulator(QUICK, [Fault("accepted-then-hang")]) as sim:
         night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 3))
         running = asyncio.create_task(night.run())
-        async with asyncio.timeout(10):
-            while len(sim.ledger) < 3:
-                await asyncio.sleep(0.001)
+        await night.until(lambda: len(sim.ledger) == 3)
         assert night.engine is not None
         night.engine.stop()
         night.engine.stop()
@@ -122,7 +118,7 @@ LOST = [
 
 @pytest.mark.parametrize("fault", LOST)
 async def test_a_lost_answer_is_held_where_nobody_can_tell(tmp_path: Path, fault: str) -> None:
-    """fal can't be asked about a submit without an answer: it is held, and never sent again by itself."""
+    """A submit to fal can't be asked about a submit without an answer: it is held, and never sent again by itself."""
     async with simulator(QUICK, [Fault(fault, times=2)]) as sim:
         night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 5))
         await night.run()
@@ -170,9 +166,7 @@ async def test_nobody_there_costs_nothing_and_loses_nothing(tmp_path: Path) -> N
         here = night.provider
         night.provider = replace(here, base_url="http://127.0.0.1:1")
         running = asyncio.create_task(night.run())
-        async with asyncio.timeout(10):
-            while not night.events(Refused):
-                await asyncio.sleep(0.001)
+        await night.until(lambda: bool(night.events(Refused)))
         assert night.engine is not None
         night.engine.stop()
         await running
@@ -203,7 +197,9 @@ async def test_crowding_lowers_the_number_in_flight(tmp_path: Path) -> None:
         assert 0 < len(refused) <= 10
 
 
-@pytest.mark.parametrize(("fault", "cause"), [("bad-key", Cause.BAD_KEY), ("out-of-money", Cause.OUT_OF_MONEY)])
+@pytest.mark.parametrize(
+    ("fault", "cause"), [("bad-key", Cause.BAD_KEY), ("out-of-money", Cause.OUT_OF_MONEY)]
+)
 async def test_a_refused_account_stops_the_provider_after_two_answers(
     tmp_path: Path, fault: str, cause: Cause
 ) -> None:
@@ -320,7 +316,9 @@ async def test_a_redirect_carries_no_key(tmp_path: Path, code: str) -> None:
     ids=lambda fault: f"{fault.name}-{fault.arg or ''}",
 )
 @pytest.mark.parametrize(("name", "model"), [("fal", FAL_MODEL), ("kling", "v1/videos/text2video")])
-async def test_odd_answers_lose_nothing(tmp_path: Path, name: str, model: str, fault: Fault) -> None:
+async def test_odd_answers_lose_nothing(
+    tmp_path: Path, name: str, model: str, fault: Fault
+) -> None:
     """Whatever polls and downloads answer for a while, every clip comes home and is bought once."""
     async with simulator(QUICK, [fault]) as sim:
         night = Night(tmp_path, provider_at(sim, name), specs(model, 2))
@@ -347,7 +345,9 @@ async def test_a_poll_that_changes_nothing_is_not_written(tmp_path: Path) -> Non
     """However often a job is asked about, its rows tell of changes only."""
     async with simulator(replace(QUICK, run=Latency("fixed", 5.0))) as sim:
         provider = provider_at(sim, "fal")
-        provider = replace(provider, fal=replace(provider.fal, min_poll=0.1, expected=0.1), poll="eager")
+        provider = replace(
+            provider, fal=replace(provider.fal, min_poll=0.1, expected=0.1), poll="eager"
+        )
         night = Night(tmp_path, provider, specs(FAL_MODEL, 1))
         await night.run()
         polls = sum(entry.method == "GET" and entry.path.endswith("/status") for entry in sim.log)
@@ -359,7 +359,10 @@ async def test_a_limit_of_submits_is_kept(tmp_path: Path) -> None:
     """`--limit 2` buys two and leaves the rest queued."""
     async with simulator(QUICK) as sim:
         night = Night(
-            tmp_path, provider_at(sim, "fal"), specs(FAL_MODEL, 5), options=Options(limit=2, settle=1.0)
+            tmp_path,
+            provider_at(sim, "fal"),
+            specs(FAL_MODEL, 5),
+            options=Options(limit=2, settle=1.0),
         )
         await night.run()
         assert await night.states() == {State.DONE: 2, State.QUEUED: 3}

@@ -275,3 +275,19 @@ def test_addresses_from_an_id_alone() -> None:
     assert WINFULL.remote(TEXT, ID) == REMOTE
     with pytest.raises(UsageError, match="not a request id"):
         WINFULL.remote(TEXT, "..")
+
+
+def test_the_last_resort_is_only_believed_when_it_knows_the_job() -> None:
+    """An error of the route for bare ids says nothing about a job that was paid for."""
+    missing = replay("gateway_errors", "X6")
+    event, _ = talk(WINFULL.poll(REMOTE), missing, missing, answer({"detail": "no such app"}, 422))
+    assert isinstance(event, Delayed)
+    assert event.cause is Cause.LOST_REMOTE
+
+
+def test_a_status_route_refuses_a_job_only_with_a_known_type() -> None:
+    """422 while asking for the status is the job's failure only where fal's type says so."""
+    vague, _ = talk(WINFULL.poll(REMOTE), answer({"detail": "unprocessable"}, 422))
+    assert isinstance(vague, Delayed)
+    typed, _ = talk(WINFULL.poll(REMOTE), replay("fal", "A11"))
+    assert isinstance(typed, Rejected)

@@ -53,7 +53,9 @@ async def send(store: SqliteStore, job: Job, run: int, price: int | None = 350_0
 
 async def spent(store: SqliteStore) -> int:
     """What the batch has cost or holds in reserve, in millionths."""
-    rows = await store._flusher.write(lambda c: c.execute("SELECT spent_micros FROM batch").fetchall())
+    rows = await store._flusher.write(
+        lambda c: c.execute("SELECT spent_micros FROM batch").fetchall()
+    )
     return int(rows[0][0])
 
 
@@ -272,7 +274,11 @@ async def test_a_fresh_address_can_be_asked_for(store: SqliteStore) -> None:
     batch, _ = await add(store, 1)
     (claim,) = await store.claim_queued(batch.number, T0, 1)
     job = await send(store, claim.job, 1)
-    for event in (Accepted(Remote("r1")), Finished((Artifact("https://m.example/1"),)), Gone("404")):
+    for event in (
+        Accepted(Remote("r1")),
+        Finished((Artifact("https://m.example/1"),)),
+        Gone("404"),
+    ):
         state = await store.record(job, event, T0, T0)
         assert state is not None
         job = advanced(job, state, event, T0, T0)

@@ -1,0 +1,1 @@
+"""Files that `runner init` and `runner demo` write out."""
