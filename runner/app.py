@@ -99,7 +99,9 @@ class App:
                 for warning in checker.warnings:
                     warned(str(warning))
             ending = await self._work(store, providers, batches, options, budget, observer, started)
-        return Outcome(look_at(self.settings, [batch.name for batch in batches]), ending, tuple(added))
+        return Outcome(
+            look_at(self.settings, [batch.name for batch in batches]), ending, tuple(added)
+        )
 
     async def resume(
         self,

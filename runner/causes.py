@@ -65,7 +65,7 @@ _REFUSED = frozenset({Cause.BAD_KEY, Cause.OUT_OF_MONEY, Cause.NOT_PERMITTED})
 _TABLE: dict[Cause, tuple[str, str]] = {
     Cause.CONTENT_POLICY: (
         "the provider's content check refused the prompt, the image or the clip; it is not sent again by itself",
-        "change the prompt in the manifest, then: runner run MANIFEST",
+        "change the prompt in the manifest, then: runner run MANIFEST; or the same again: runner retry JOB",
     ),
     Cause.INVALID_INPUT: (
         "the provider refused the request's fields; the same request would be refused again",
@@ -73,7 +73,7 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.PROVIDER_ERROR: (
         "the provider accepted the job and failed to make the clip",
-        "runner show JOB says what the provider wrote; a changed prompt is a new job: runner run MANIFEST",
+        "runner show JOB says what the provider wrote; to buy it again: runner retry --cause provider_error",
     ),
     Cause.RATE_LIMITED: (
         "the provider asks to slow down; the job waits and nothing was paid",
@@ -101,15 +101,15 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.EXPIRED: (
         "the clip was paid for, but the provider no longer has the file",
-        "runner show JOB names the remote id to ask the provider about",
+        "runner retry --cause expired asks for it once more, free of charge",
     ),
     Cause.ANSWER_LOST: (
         "the request went out and no usable answer came back: the provider may or may not have taken and billed it",
-        "runner show JOB, then look for the request in the provider's account history",
+        "look for it in the provider's account history; runner resolve says what to look for and how to settle it",
     ),
     Cause.ATTEMPTS_SPENT: (
         "the job was paid for as often as the attempts allow and still has no clip",
-        "runner show JOB lists the attempts",
+        "runner show JOB lists the attempts; to pay once more: runner retry JOB",
     ),
     Cause.NO_CONNECTION: (
         "the provider could not be reached; nothing was sent and the job waits",
@@ -117,11 +117,11 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.CORRUPT_MEDIA: (
         "what came back is not a whole video or image file",
-        "runner show JOB names the result's address",
+        "runner retry --cause corrupt_media fetches it once more, free of charge",
     ),
     Cause.TOO_LARGE: (
         "the result is larger than the cap for its kind",
-        "raise max_result: in providers.yaml, then: runner resume",
+        "raise max_result: in providers.yaml, then: runner retry --cause too_large (free of charge)",
     ),
     Cause.DOWNLOAD_FAILED: (
         "the result's server does not deliver it; the download is tried again until the result expires",

@@ -88,6 +88,7 @@ TRANSITIONS: dict[State, dict[type[Event], State]] = {
     State.CANCELLED: {
         events.Requeued: State.QUEUED,
         events.Finished: State.READY,
+        events.Rejected: State.CANCELLED,
     },
 }
 
@@ -166,7 +167,8 @@ def advanced(job: Job, state: State, event: Event, now: float, due_at: float | N
             changed["remote"] = remote
         case events.Refused() | events.Absent():
             changed["attempt"] = job.attempt - 1
-    changed["cause"] = getattr(event, "cause", None)
+    cancelled = isinstance(event, events.Cancelled)
+    changed["cause"] = Cause.CANCELLED if cancelled else getattr(event, "cause", None)
     changed["detail"] = getattr(event, "detail", "") if changed["cause"] else ""
     return replace(job, **changed)
 

@@ -16,6 +16,7 @@ from runner.limits import Limits, Permits
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 60.0
 LONGEST_PAUSE = 3600.0
+LONGEST_LIMITED = 3600.0  # of nothing but "slow down" before the provider is held
 STRIKES = 2  # answers that refuse the account before the provider is held
 FIRST_PROBE = 15.0  # seconds until one more job in flight is tried after a refusal for crowding
 LONGEST_PROBE = 60.0
@@ -43,7 +44,10 @@ class Limiter:
         self.cause: Cause | None = None
         self.detail = ""
         self.held = False
+        self.probing = False
         self._strikes = 0
+        self._proven = False
+        self._limited_since: float | None = None
         self._probe_at = math.inf
         self._probe_gap = FIRST_PROBE
 
@@ -60,13 +64,20 @@ class Limiter:
         known = [value for value in (self.limits.in_flight, self.ceiling) if value is not None]
         return min(known, default=None)
 
+    @property
+    def _posts_allowed(self) -> int:
+        """Few at once until the provider took one: a bad key or an empty account is then learned from few answers."""
+        if self._proven:
+            return self.limits.posts
+        return 1 if self.probing else min(self.limits.posts, STRIKES)
+
     def room(self, now: float) -> Room:
         """Say when the next submit may go."""
         if self.held:
             return Room(math.inf, f"held: {self.cause}")
         if self.paused_until > now:
             return Room(min(self.paused_until - now, LONGEST_PAUSE), f"paused: {self.cause}")
-        if self.posts >= self.limits.posts:
+        if self.posts >= self._posts_allowed:
             return Room(math.inf, f"{self.posts} submits in the air")
         if self.ceiling is not None and now >= self._probe_at:
             self.ceiling += 1
@@ -122,6 +133,8 @@ class Limiter:
     def accepted(self, now: float) -> None:
         """The provider took a job: whatever it refused before, it is open now."""
         self._strikes = 0
+        self._proven, self.probing = True, False
+        self._limited_since = None
         self.cause, self.detail = None, ""
         if self.ceiling is not None and self.in_flight >= self.ceiling:
             self._probe_gap = FIRST_PROBE
@@ -130,19 +143,39 @@ class Limiter:
     def refused(self, event: Refused, now: float) -> None:
         """The provider did not take a job: slow down, wait or stop, as the answer says."""
         if event.crowded:
-            self.ceiling = max(1, self.in_flight - self.posts)
-            self._probe_gap = min(self._probe_gap * 2, LONGEST_PROBE)
-            self._probe_at = now + (event.retry_after or self._probe_gap)
+            self._crowded(event, now)
+        if not event.provider_wide or event.crowded:
             return
-        if not event.provider_wide:
-            return
+        self._proven = False
         self.cause, self.detail = event.cause, event.detail
         self._strikes += 1
         backoff = min(FIRST_BACKOFF * 2 ** (self._strikes - 1), LONGEST_BACKOFF)
         wait = backoff if event.retry_after is None else max(event.retry_after, 0.5)
         self.paused_until = max(self.paused_until, now + min(wait, LONGEST_PAUSE))
-        if event.cause.refused and self._strikes >= STRIKES:
+        if event.cause.refused and self._strikes >= (1 if self.probing else STRIKES):
             self.held = True
+        if event.cause is Cause.RATE_LIMITED:
+            # Gateways rewrite "no money upstream" to "too busy": an hour of nothing else is not a rate limit.
+            self._limited_since = now if self._limited_since is None else self._limited_since
+            self.held = self.held or now - self._limited_since > LONGEST_LIMITED
+
+    def _crowded(self, event: Refused, now: float) -> None:
+        self.ceiling = max(1, self.in_flight - self.posts)
+        self._probe_gap = min(self._probe_gap * 2, LONGEST_PROBE)
+        self._probe_at = now + (event.retry_after or self._probe_gap)
+
+    def remember(
+        self, ceiling: int | None, held_by: Cause | None, detail: str, now: float, *, again: bool
+    ) -> None:
+        """Take over what an earlier run learned: the concurrency it found, and what held the provider.
+
+        A held provider is asked once more if `again`, else it stays held.
+        """
+        if ceiling is not None:
+            self.ceiling, self._probe_at = ceiling, now + FIRST_PROBE
+        if held_by is not None:
+            self.cause, self.detail = held_by, detail
+            self.probing, self.held = again, not again
 
     def resume_from(self, sent: list[float]) -> None:
         """Take over from an earlier run: when the last window's submits went."""

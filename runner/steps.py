@@ -84,10 +84,10 @@ async def submit(
         return Unclear(str(error))
 
 
-async def ask(edges: Edges, provider: Provider, exchange: Exchange) -> Event:
+async def ask(http: Http, provider: Provider, exchange: Exchange) -> Event:
     """Poll, look up or cancel: conversations that cost nothing and may be had again."""
     try:
-        return await converse(edges.http, provider, exchange)
+        return await converse(http, provider, exchange)
     except KeyMissing as error:
         return Delayed(Cause.BAD_KEY, str(error))
     except TransportError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -43,22 +42,6 @@ def test_all_is_sorted_and_true(name: str) -> None:
     assert names == sorted(set(names), key=order)
     assert [each for each in names if not hasattr(module, each)] == []
     assert [each for each in names if each.startswith("_")] == []
-
-
-@pytest.mark.parametrize("name", packages())
-def test_all_is_whole(name: str) -> None:
-    """What a package defines or fetches from its own modules without an underscore is in `__all__`."""
-    module = importlib.import_module(name)
-    path = Path(str(module.__file__))
-    if path.name != "__init__.py":
-        return
-    public = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(name):
-            public |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            public.add(node.name)
-    assert {each for each in public if not each.startswith("_")} == set(offered(module))
 
 
 def test_the_package_is_typed() -> None:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 import runner
 
 ROOT = Path(runner.__file__).parent
@@ -83,9 +81,10 @@ def imported(path: Path) -> Iterator[tuple[str, int]]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            package = ("runner", *path.relative_to(ROOT).parts)[: -node.level] if node.level else ()
+            origin = ".".join([*package, *([node.module] if node.module else [])])
             for alias in node.names:
-                yield f"{node.module}.{alias.name}", node.lineno
+                yield f"{origin}.{alias.name}", node.lineno
 
 
 def inside(path: Path) -> Iterator[tuple[str, int]]:
@@ -95,6 +94,11 @@ def inside(path: Path) -> Iterator[tuple[str, int]]:
         found = resolve(rest) if first == "runner" else None
         if found is not None:
             yield found, line
+
+
+def where(path: Path, line: int, what: str = "") -> str:
+    """A place in the form that editors turn into a link."""
+    return f"{path.relative_to(ROOT.parent)}:{line}: {what}"
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -109,33 +113,35 @@ def test_every_module_has_its_place() -> None:
     assert {top(label(path)) for path in OURS} <= PLACE.keys()
 
 
-@pytest.mark.parametrize("path", OURS, ids=label)
-def test_imports_point_down(path: Path) -> None:
+def test_imports_point_down() -> None:
     """A module imports from lower rows, from further left in its own, and from its own folder."""
-    own = top(label(path))
     wrong = [
-        f"{path}:{line}: {own} imports {name}"
+        where(path, line, f"{label(path)} imports {name}")
+        for path in OURS
         for name, line in inside(path)
-        if top(name) not in (own, WITNESS) and PLACE[top(name)] > PLACE[own]
+        if top(name) not in (top(label(path)), WITNESS)
+        if PLACE[top(name)] > PLACE[top(label(path))]
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", OURS, ids=label)
-def test_only_what_people_touch_starts_the_simulator(path: Path) -> None:
+def test_only_what_people_touch_starts_the_simulator() -> None:
     """The witness is not part of the program: nothing below the top row imports it."""
-    if PLACE[top(label(path))][0] < len(ROWS) - 1:
-        assert [line for name, line in inside(path) if top(name) == WITNESS] == []
+    wrong = [
+        where(path, line, name)
+        for path in OURS
+        if PLACE[top(label(path))][0] < len(ROWS) - 1
+        for name, line in inside(path)
+        if top(name) == WITNESS
+    ]
+    assert wrong == []
 
 
 def test_the_simulator_is_an_independent_witness() -> None:
     """The simulator imports nothing of what it is used to test."""
     mine = [path for path in MODULES if path not in OURS]
     assert mine
-    wrong = [
-        f"{path}:{line}: {name}" for path in mine for name, line in inside(path) if top(name) != WITNESS
-    ]
-    assert wrong == []
+    assert [where(p, line, name) for p in mine for name, line in inside(p) if top(name) != WITNESS] == []
 
 
 def find_cycle(graph: Mapping[str, set[str]]) -> list[str]:
@@ -157,30 +163,40 @@ def find_cycle(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def test_no_module_imports_itself_on_a_detour() -> None:
-    """There is no cycle of imports anywhere, folders included."""
+    """There is no cycle of imports anywhere, within a folder neither."""
     graph = {label(path): {name for name, _ in inside(path)} - {"__init__"} for path in MODULES}
     assert find_cycle(graph) == []
     assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c", "a"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=label)
-def test_no_import_for_the_type_checker_alone(path: Path) -> None:
-    """`TYPE_CHECKING` hides an import that points up; there is none."""
-    names = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
-    assert "TYPE_CHECKING" not in names
+def test_no_import_is_for_the_type_checker_alone() -> None:
+    """`if TYPE_CHECKING:` hides an import that points up or around; there is none."""
+    found = [
+        where(path, node.lineno)
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Name) and node.id == "TYPE_CHECKING"
+    ]
+    assert found == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=label)
-def test_a_module_fits_in_a_head(path: Path) -> None:
-    """No module is longer than 300 lines, no function than 40, and none is named after nothing."""
-    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_MODULE
-    long = {
-        f"{path}:{node.lineno}: {node.name}": lines
+def test_a_module_fits_in_a_head() -> None:
+    """No module is longer than 300 lines, and none is named after nothing."""
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
+    parts = {part for path in MODULES for part in path.relative_to(ROOT).with_suffix("").parts}
+    assert parts & EMPTY_NAMES == set()
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    """No function is longer than 40 lines, its docstring included."""
+    long = [
+        where(path, node.lineno, f"{node.name} has {lines} lines")
+        for path in MODULES
         for node in functions(path)
         if (lines := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION
-    }
-    assert long == {}
-    assert not EMPTY_NAMES & set(path.relative_to(ROOT).with_suffix("").parts)
+    ]
+    assert long == []
 
 
 def dotted(node: ast.expr) -> str:
@@ -192,87 +208,87 @@ def dotted(node: ast.expr) -> str:
     return ""
 
 
-def aliases(path: Path) -> dict[str, str]:
-    """What the names that a module imports stand for."""
-    found = {}
+def uses(path: Path) -> Iterator[tuple[str, int]]:
+    """Every imported thing that a module names, in full, with the line."""
+    stands_for: dict[str, str] = {}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            found |= {alias.asname or top(alias.name): alias.asname and alias.name or top(alias.name)
-                      for alias in node.names}  # fmt: skip
+            for alias in node.names:
+                stands_for[alias.asname or top(alias.name)] = alias.name if alias.asname else top(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def uses(path: Path) -> Iterator[tuple[str, int]]:
-    """Every foreign thing that a module names, in full, with the line."""
-    known = aliases(path)
+            for alias in node.names:
+                stands_for[alias.asname or alias.name] = f"{node.module}.{alias.name}"
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Attribute | ast.Name) and (name := dotted(node)):
-            first, dot, rest = name.partition(".")
-            if first in known:
-                yield f"{known[first]}{dot}{rest}", node.lineno
+        if isinstance(node, ast.Attribute | ast.Name):
+            first, dot, rest = dotted(node).partition(".")
+            if first in stands_for:
+                yield f"{stands_for[first]}{dot}{rest}", node.lineno
 
 
-@pytest.mark.parametrize("path", OURS, ids=label)
-def test_one_module_reads_the_clock_and_none_rolls_dice(path: Path) -> None:
+def test_one_module_reads_the_clock_and_none_rolls_dice() -> None:
     """Time comes from clock.py and chance from nowhere, so that every decision can be tested with values."""
-    found = [f"{path}:{line}: {name}" for name, line in uses(path) if name in TIME_AND_CHANCE]
-    chance = [f"{path}:{line}: {name}" for name, line in imported(path) if top(name) in ("random", "secrets")]
+    clock = ROOT / "clock.py"
+    found = [where(p, line, n) for p in OURS if p != clock for n, line in uses(p) if n in TIME_AND_CHANCE]
+    assert found == []
+    chance = [
+        where(p, line, n) for p in OURS for n, line in imported(p) if top(n) in ("random", "secrets")
+    ]
     assert chance == []
-    assert found == [] or label(path) == "clock"
+    assert {name for name, _ in uses(clock)} >= {"time.time", "time.monotonic", "asyncio.sleep"}
 
 
-def test_the_clock_is_found_where_it_is_read() -> None:
-    """The search above sees clock.py itself, so that it would see others."""
-    assert {name for name, _ in uses(ROOT / "clock.py")} >= {"time.time", "time.monotonic", "asyncio.sleep"}
-
-
-@pytest.mark.parametrize("path", OURS, ids=label)
-def test_one_folder_speaks_to_the_network(path: Path) -> None:
+def test_one_folder_speaks_to_the_network() -> None:
     """Only http/ sends requests, so that keys and addresses are guarded in one place."""
-    if top(label(path)) not in NEEDS_NETWORK:
-        assert [line for name, line in imported(path) if top(name) in ("aiohttp", "requests", "httpx")] == []
-
-
-@pytest.mark.parametrize("path", OURS, ids=label)
-def test_what_is_pure_waits_for_nothing(path: Path) -> None:
-    """Below the edges there is no `await`: decisions are made at once, from values."""
-    name = top(label(path))
-    if PLACE[name][0] >= PURE_ROWS or name == "clock":
-        return
-    waits = (ast.Await, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith)
-    found = [node.lineno for node in ast.walk(tree(path)) if isinstance(node, waits)]
+    found = [
+        where(path, line, name)
+        for path in OURS
+        if top(label(path)) not in NEEDS_NETWORK
+        for name, line in imported(path)
+        if top(name) == "aiohttp"
+    ]
     assert found == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=label)
-def test_everything_public_says_what_it_is(path: Path) -> None:
-    """Every module, public class and public function has a docstring that begins with a sentence or a phrase."""
-    module = tree(path)
-    silent = [] if ast.get_docstring(module) else [f"{path}:1"]
-    for node in ast.walk(module):
-        if isinstance(node, ast.ClassDef):
-            members = [node, *(each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))]
-        elif node is module:
-            members = [each for each in module.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
-        else:
-            continue
-        silent += [
-            f"{path}:{each.lineno}: {each.name}"
-            for each in members
-            if not each.name.startswith("_") and not ast.get_docstring(each)
-        ]
+def test_what_is_pure_waits_for_nothing() -> None:
+    """Below the edges there is no `await`: decisions are made at once, from values."""
+    waits = (ast.Await, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith)
+    found = [
+        where(path, node.lineno)
+        for path in OURS
+        if PLACE[top(label(path))][0] < PURE_ROWS and label(path) != "clock"
+        for node in ast.walk(tree(path))
+        if isinstance(node, waits)
+    ]
+    assert found == []
+
+
+def public(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """The public functions and classes of a module or a class, and theirs."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if not each.name.startswith("_"):
+                yield each
+            if isinstance(each, ast.ClassDef):
+                yield from public(each)
+
+
+def test_everything_public_says_what_it_is() -> None:
+    """Every module, public class and public function has a docstring."""
+    silent = [where(path, 1) for path in MODULES if not ast.get_docstring(tree(path))]
+    silent += [
+        where(path, each.lineno, each.name)
+        for path in MODULES
+        for each in public(tree(path))
+        if not ast.get_docstring(each)
+    ]
     assert silent == []
 
 
-@pytest.mark.parametrize(
-    "path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS))
-)
-def test_every_test_states_its_promise(path: Path) -> None:
+def test_every_test_states_its_promise() -> None:
     """Every test has a docstring, so that a failing one says what is no longer true."""
     silent = [
-        f"{path}:{node.lineno}: {node.name}"
+        f"{path.relative_to(TESTS)}:{node.lineno}: {node.name}"
+        for path in sorted(TESTS.rglob("test_*.py"))
         for node in functions(path)
         if node.name.startswith("test_") and not ast.get_docstring(node)
     ]

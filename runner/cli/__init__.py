@@ -8,21 +8,21 @@ from typing import NoReturn
 
 from runner.cli.commands import app
 from runner.cli.errors import exit_code_for
-from runner.cli.session import Session
+from runner.cli.general import begin
 
 __all__ = ["app", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    session = Session.start()
+    general = begin()
     try:
-        app(args=None if argv is None else list(argv), prog_name="runner", obj=session)
+        app(args=None if argv is None else list(argv), prog_name="runner", obj=general)
     except Exception as error:  # noqa: BLE001 - the last place that can say something useful
-        code = exit_code_for(session.out, error)
+        code = exit_code_for(general.out, error)
     except SystemExit as leave:
         code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     else:
         code = 0
-    session.out.flush()
+    general.out.flush()
     sys.exit(code)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.words import count, plain, shell
 from runner.job import State
@@ -19,12 +20,13 @@ from runner.store.reader import reading
 _PROMPT = 100
 
 
-def plan(session: Session, manifests: Sequence[Path]) -> None:
+def plan(general: General, manifests: Sequence[Path]) -> None:
     """Print what running these manifests would do.
 
     Raises:
         ManifestError: one of them has mistakes.
     """
+    session = Session(general)
     out, settings = session.out, session.settings
     for path in manifests:
         manifest = load(path, now=session.clock.now())
@@ -87,4 +89,8 @@ def _price(found: Plan) -> str:
             f"{{prices: {{{plain(found.model)}: {{per_second: 0.07}}}}}}}}"
         )
     known = f"{found.price}"
-    return known if not found.unpriced else f"{known}, and {count(found.unpriced, 'job')} without a known price"
+    return (
+        known
+        if not found.unpriced
+        else f"{known}, and {count(found.unpriced, 'job')} without a known price"
+    )

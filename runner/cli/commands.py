@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from runner.cli import options as opt
-from runner.cli.session import Session
+from runner.cli.general import General, begin
 
 app = typer.Typer(
     cls=opt.Anywhere,
@@ -20,11 +20,11 @@ app = typer.Typer(
 )
 
 
-def _session(ctx: typer.Context) -> Session:
-    session = ctx.find_object(Session)
-    if session is None:  # called without `main`, as tests do
-        session = ctx.obj = Session.start()
-    return session
+def _general(ctx: typer.Context) -> General:
+    general = ctx.find_object(General)
+    if general is None:  # called without `main`, as tests do
+        general = ctx.obj = begin()
+    return general
 
 
 def _leave(code: int) -> None:
@@ -32,7 +32,7 @@ def _leave(code: int) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def general(
+def options(
     ctx: typer.Context,
     state: opt.State = None,
     providers: opt.Providers = None,
@@ -45,14 +45,16 @@ def general(
 
     These options may stand before or after the command.
     """
-    session = _session(ctx)
-    session.choose(state, providers, json=json, quiet=quiet, verbose=verbose)
+    general = _general(ctx)
+    out = general.out
+    general.state, general.providers = state, providers
+    out.json, out.quiet, out.verbose = json, quiet, verbose
     if version:
-        from runner.cli.setup import version as installed
+        from runner.cli.version import version as installed
 
-        session.out.say(f"runner {installed()}")
+        out.say(f"runner {installed()}")
         if json:
-            session.out.record({"type": "version", "version": installed()})
+            out.record({"type": "version", "version": installed()})
         _leave(0)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
@@ -64,7 +66,7 @@ def demo(ctx: typer.Context) -> None:
     """See all of it without a key: a batch on a simulator, killed in the middle and resumed."""
     from runner.cli.demo import demo as work
 
-    _leave(work(_session(ctx)))
+    _leave(work(_general(ctx)))
 
 
 @app.command()
@@ -72,7 +74,7 @@ def init(ctx: typer.Context, folder: opt.Folder = Path()) -> None:
     """Write a first manifest, a providers file, an editor schema and a .gitignore."""
     from runner.cli.setup import init as work
 
-    work(_session(ctx), folder)
+    work(_general(ctx), folder)
 
 
 @app.command()
@@ -80,7 +82,7 @@ def plan(ctx: typer.Context, manifests: opt.ManifestFiles) -> None:
     """Say what a run would do and cost. Sends nothing, needs no key."""
     from runner.cli.ahead import plan as work
 
-    work(_session(ctx), manifests)
+    work(_general(ctx), manifests)
 
 
 @app.command()
@@ -102,7 +104,7 @@ def run(
     from runner.cli.running import run as work
 
     wishes = Wishes(until, max_duration, budget, limit, skip=if_running is opt.IfRunning.SKIP)
-    _leave(work(_session(ctx), manifests, wishes))
+    _leave(work(_general(ctx), manifests, wishes))
 
 
 @app.command()
@@ -119,7 +121,7 @@ def resume(
     from runner.cli.running import resume as work
 
     wishes = Wishes(until, max_duration, budget, limit, skip=if_running is opt.IfRunning.SKIP)
-    _leave(work(_session(ctx), wishes))
+    _leave(work(_general(ctx), wishes))
 
 
 @app.command()
@@ -127,7 +129,7 @@ def status(ctx: typer.Context, batches: opt.Batches = None) -> None:
     """Show counts, money, failures by cause and what to type; also while a runner works."""
     from runner.cli.looking import status as work
 
-    work(_session(ctx), batches or [])
+    work(_general(ctx), batches or [])
 
 
 @app.command()
@@ -141,7 +143,7 @@ def jobs(
     """List jobs."""
     from runner.cli.looking import jobs as work
 
-    work(_session(ctx), batches or [], states=state or [], cause=cause, limit=limit)
+    work(_general(ctx), batches or [], states=state or [], cause=cause, limit=limit)
 
 
 @app.command()
@@ -149,7 +151,7 @@ def show(ctx: typer.Context, job: opt.JobName) -> None:
     """Show everything about one job: request, attempts, files, history."""
     from runner.cli.showing import show as work
 
-    work(_session(ctx), job)
+    work(_general(ctx), job)
 
 
 @app.command()
@@ -157,7 +159,7 @@ def providers(ctx: typer.Context) -> None:
     """List providers: address, key, limits, protocols, and which file says so."""
     from runner.cli.sellers import providers as work
 
-    work(_session(ctx))
+    work(_general(ctx))
 
 
 @app.command()
@@ -165,15 +167,19 @@ def schema(ctx: typer.Context, write: opt.WriteTo = None) -> None:
     """Print the manifest's JSON Schema, for editors."""
     from runner.cli.setup import schema as work
 
-    work(_session(ctx), write)
+    work(_general(ctx), write)
 
 
 @app.command(
     add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "help_option_names": [],
+    },
 )
 def simulate(ctx: typer.Context) -> None:
-    """Start a stand-in for every provider on this machine. Its own options: runner simulate --help"""
+    """Start a stand-in for every provider on this machine (its options: runner simulate --help)."""
     from runner.simulator.cli import main as work
 
     work(ctx.args)

@@ -10,6 +10,7 @@ from importlib.resources import files
 from itertools import count as counting
 from pathlib import Path
 
+from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.stage import Books, Stage, environment
 from runner.cli.words import count, duration, plain, prose, shell
@@ -21,7 +22,11 @@ from runner.settings import Settings
 from runner.store.folder import StateFolder
 from runner.store.reader import reading
 
-_FILES = {"fal.yaml": "demo-fal.yaml", "kling.yaml": "demo-kling.yaml", "shots.csv": "demo-shots.csv"}
+_FILES = {
+    "fal.yaml": "demo-fal.yaml",
+    "kling.yaml": "demo-kling.yaml",
+    "shots.csv": "demo-shots.csv",
+}
 _MANIFESTS = ("fal.yaml", "kling.yaml")
 _JOBS = 26
 _KILL_AT = 9
@@ -29,8 +34,9 @@ _EXPECTED = 3  # one job fails, on purpose
 _LONGEST = 120.0
 
 
-def demo(session: Session) -> int:
+def demo(general: General) -> int:
     """Show all of it; returns 0 where everything went as it should."""
+    session = Session(general)
     began = session.clock.now()
     folder = _fresh(session.state)
     demonstration = Demonstration(session, folder)
@@ -88,8 +94,8 @@ class Demonstration:
             text = (examples / source).read_text("utf-8")
             (self._folder / name).write_text(text, encoding="utf-8", newline="\n")
         self.say(
-            f"Two manifests are in {self._folder}: fal.yaml makes 16 jobs, kling.yaml 10. One prompt will be refused by "
-            "content policy, and one submit is answered with 429."
+            f"Two manifests are in {self._folder}: fal.yaml makes 16 jobs, kling.yaml 10. One prompt will be "
+            "refused by content policy, and one submit is answered with 429."
         )
 
     def first_run(self) -> None:
@@ -124,7 +130,9 @@ class Demonstration:
         """Compare with the simulator's own books; returns the demo's exit code."""
         report = self._report()
         done, failed = report.count(State.DONE), report.count(State.FAILED)
-        good = code == _EXPECTED and done == _JOBS - 1 and books.twice == 0 and books.accepted == _JOBS
+        good = (
+            code == _EXPECTED and done == _JOBS - 1 and books.twice == 0 and books.accepted == _JOBS
+        )
         outputs = self._folder / "outputs"
         if self._out.json:
             self._out.record(
@@ -154,13 +162,18 @@ class Demonstration:
     def _last_words(self, report: Report, books: Books, outputs: Path, seconds: float) -> None:
         done = report.count(State.DONE)
         self.say("What the simulator's own books say:")
-        self._out.say(f"   jobs {report.total} · accepted {books.accepted} · answered with 429: {books.refused_for_rate}")
-        self._out.say(f"   bought twice: {books.twice}", style="green" if not books.twice else "red")
+        counts = f"accepted {books.accepted} · answered with 429: {books.refused_for_rate}"
+        self._out.say(f"   jobs {report.total} · {counts}")
+        self._out.say(
+            f"   bought twice: {books.twice}", style="green" if not books.twice else "red"
+        )
         self._out.say("   One job failed as it should: exit 3 says so, and the summary says why.")
         self._out.say()
         self._out.say(f"{count(done, 'clip')} in {plain(str(outputs))}, {duration(seconds)} in all")
         state = shell(self._folder)
-        self._out.say(f"Look around:  runner --state {state} status      runner --state {state} show brawl")
+        self._out.say(
+            f"Look around:  runner --state {state} status      runner --state {state} show brawl"
+        )
         self._out.say("Your own:     runner init")
 
     # -- the runner as a process of its own ------------------------------------------------------------------------

@@ -27,7 +27,7 @@ _SHOWN = (
     (State.FAILED, "failed", "red"),
     (State.CANCELLED, "cancelled", ""),
 )
-_ALWAYS = frozenset({State.QUEUED, State.RUNNING, State.DONE, State.FAILED})
+_SOMETIMES = frozenset({State.IN_DOUBT, State.CANCELLED})
 
 
 class LiveTable(Silent):
@@ -37,7 +37,7 @@ class LiveTable(Silent):
 
     def __init__(self, session: Session) -> None:
         self._out = session.out
-        self._columns: set[State] = set(_ALWAYS)
+        self._columns = {state for state, _, _ in _SHOWN} - _SOMETIMES
         self._live = Live(
             console=self._out.console, auto_refresh=False, transient=True,
             redirect_stdout=False, redirect_stderr=False,
@@ -83,7 +83,7 @@ def drawn(progress: Progress, columns: set[State]) -> RenderableType:
     for lane in progress.lanes:
         cells = [_number(lane.counts.get(state, 0), style) for state, _, style in shown]
         table.add_row(Text(lane.name), *cells)
-    return Group(Text(), table, Text(), _bar(progress), *_limits(progress))
+    return Group(Text(), table, Text(), _bar(progress), Text(), *_limits(progress))
 
 
 def _widest(progress: Progress) -> int:
@@ -104,7 +104,7 @@ def _number(number: int, style: str) -> Text:
 
 def _bar(progress: Progress) -> Text:
     """The progress line behind a short bar that keeps its width."""
-    width = 20
+    width = 12
     total = max(1, progress.total)
     good = width * progress.of(State.DONE) // total
     bad = min(width - good, -(-width * progress.of(State.FAILED, State.CANCELLED) // total))
@@ -112,5 +112,5 @@ def _bar(progress: Progress) -> Text:
     text.append("━" * good, style="green")
     text.append("━" * bad, style="red")
     text.append("━" * (width - good - bad), style="bright_black")
-    text.append(f"  {progress.line}", style="bold")
+    text.append(f"  {progress.short}", style="bold")
     return text

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from runner.causes import Cause
+from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.summary import summarize
 from runner.cli.words import columns, count, moment, plain
@@ -19,12 +20,13 @@ from runner.store.reader import Reader, reading
 _EVERY_STATE = ", ".join(State)
 
 
-def status(session: Session, names: Sequence[str]) -> None:
+def status(general: General, names: Sequence[str]) -> None:
     """Print how batches stand.
 
     Raises:
         UsageError: there is no such batch.
     """
+    session = Session(general)
     with reading(StateFolder(session.settings.state)) as reader:
         if reader is not None:
             chosen(reader, names)
@@ -36,13 +38,14 @@ def status(session: Session, names: Sequence[str]) -> None:
 
 
 def jobs(
-    session: Session, names: Sequence[str], *, states: Sequence[str], cause: str | None, limit: int
+    general: General, names: Sequence[str], *, states: Sequence[str], cause: str | None, limit: int
 ) -> None:
     """Print jobs, one a line.
 
     Raises:
         UsageError: there is no such batch, state or cause.
     """
+    session = Session(general)
     wanted, out = _states(states), session.out
     with reading(StateFolder(session.settings.state)) as reader:
         if reader is None:

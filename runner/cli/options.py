@@ -99,14 +99,18 @@ Budget = Annotated[
 Limit = Annotated[int | None, _Option("--limit", metavar="N", min=0, help="Submit at most N jobs.")]
 WhenRunning = Annotated[
     IfRunning,
-    _Option("--if-running", help="When another runner holds the state: fail (exit 7) or skip (exit 0)."),
+    _Option(
+        "--if-running", help="When another runner holds the state: fail (exit 7) or skip (exit 0)."
+    ),
 ]
 InState = Annotated[
     list[str] | None,
     _Option("--state", metavar="STATE", help="Only jobs in this state, or several with commas. (The state "
             "folder goes before the command.)"),
 ]  # fmt: skip
-WithCause = Annotated[str | None, _Option("--cause", metavar="CAUSE", help="Only jobs with this cause.")]
+WithCause = Annotated[
+    str | None, _Option("--cause", metavar="CAUSE", help="Only jobs with this cause.")
+]
 AtMost = Annotated[int, _Option("--limit", metavar="N", min=1, help="Show at most N jobs.")]
 WriteTo = Annotated[
     Path | None, _Option("--write", metavar="FILE", help="Write it there instead of printing it.")

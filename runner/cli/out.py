@@ -74,10 +74,10 @@ class Masked(io.TextIOBase):
 class Out:
     """The two streams of a command and how much it says. Texts of strangers are data: no markup is read in them."""
 
-    def __init__(self, mask: Mask) -> None:
+    def __init__(self) -> None:
         self.json = self.quiet = self.verbose = False
-        self._mask = mask
-        self._streams = Masked(sys.stdout, mask), Masked(sys.stderr, mask)
+        self._mask: Mask = str
+        self._streams = Masked(sys.stdout, self.mask), Masked(sys.stderr, self.mask)
         self.console = _console(self._streams[0])
         self._errors = _console(self._streams[1])
         self.live = False
@@ -113,6 +113,10 @@ class Out:
         """Print lines of JSON."""
         for each in facts:
             self.record(each)
+
+    def mask_with(self, mask: Mask) -> None:
+        """Mask like this from now on."""
+        self._mask = mask
 
     def mask(self, text: str) -> str:
         """The text without secrets."""

@@ -55,25 +55,35 @@ class Progress:
 
     @property
     def line(self) -> str:
-        """`done 231/400 · running 12 · failed 3 · spent 18.40 USD of 50.00 USD · ETA 02:10`."""
-        parts = [f"done {self.of(State.DONE):,}/{self.total:,}"]
+        """The short line with what the table would show: `done 231/400 · running 12 · failed 3 · …`."""
         flying = self.of(State.SUBMITTING, State.RUNNING)
-        for number, word in (
-            (flying, "running"),
-            (self.of(State.READY), "downloading"),
-            (self.of(State.FAILED), "failed"),
-            (self.of(State.IN_DOUBT), "in doubt"),
-        ):
-            if number:
-                parts.append(f"{word} {number:,}")
-        if self.spent or self.budget:
-            spent = amounts(self.spent) or f"0.00 {self.budget.currency if self.budget else ''}"
-            parts.append(f"spent {spent}" + (f" of {self.budget}" if self.budget else ""))
+        return self._joined((flying, "running"), (self.of(State.READY), "downloading"))
+
+    @property
+    def short(self) -> str:
+        """`done 231/400 · failed 3 · spent 18.40 of 50.00 USD · ETA 02:10`."""
+        return self._joined()
+
+    def _joined(self, *more: tuple[int, str]) -> str:
+        trouble = (self.of(State.FAILED), "failed"), (self.of(State.IN_DOUBT), "in doubt")
+        parts = [f"done {self.of(State.DONE):,}/{self.total:,}"]
+        parts += [f"{word} {number:,}" for number, word in (*more, *trouble) if number]
+        money = self._money()
+        if money:
+            parts.append(f"spent {money}")
         if self.stopping:
             parts.append("stopping")
         elif self.eta is not None:
             parts.append(f"ETA {stopwatch(self.eta)}")
         return " · ".join(parts)
+
+    def _money(self) -> str:
+        if self.budget is None:
+            return amounts(self.spent)
+        spent = self.spent or (Money(0, self.budget.currency),)
+        if len(spent) == 1 and spent[0].currency == self.budget.currency:
+            return f"{str(spent[0]).split(' ', maxsplit=1)[0]} of {self.budget}"
+        return f"{amounts(spent)} of {self.budget}"
 
     def as_json(self) -> dict[str, object]:
         """The same as plain values, for `--json`."""
@@ -87,7 +97,9 @@ class Progress:
             "providers": [
                 {
                     "provider": lane.name,
-                    "counts": {state.value: number for state, number in lane.counts.items() if number},
+                    "counts": {
+                        state.value: number for state, number in lane.counts.items() if number
+                    },
                     "limit": lane.why,
                 }
                 for lane in self.lanes

@@ -11,6 +11,7 @@ from pathlib import Path
 from runner.app import App, Outcome
 from runner.budget import Money
 from runner.cli.display import Display, Watch
+from runner.cli.general import General
 from runner.cli.lines import JsonLines, Lines, Silent
 from runner.cli.live import LiveTable
 from runner.cli.session import Session
@@ -92,8 +93,9 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def run(session: Session, manifests: Sequence[Path], wishes: Wishes) -> int:
+def run(general: General, manifests: Sequence[Path], wishes: Wishes) -> int:
     """Run manifests; returns the exit code."""
+    session = Session(general)
     options, budget = wishes.options(session.clock.now()), wishes.money
 
     def warned(text: str) -> None:
@@ -109,8 +111,9 @@ def run(session: Session, manifests: Sequence[Path], wishes: Wishes) -> int:
     return _conduct(session, work, wishes)
 
 
-def resume(session: Session, wishes: Wishes) -> int:
+def resume(general: General, wishes: Wishes) -> int:
     """Continue every unfinished batch; returns the exit code."""
+    session = Session(general)
     options, budget = wishes.options(session.clock.now()), wishes.money
 
     async def work(app: App, watch: Watch) -> Outcome:

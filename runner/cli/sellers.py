@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.words import columns, plain
 from runner.errors import KeyMissing
@@ -13,8 +14,9 @@ from runner.settings import Settings
 _HEAD = ("NAME", "BASE URL", "KEY", "LIMITS", "PROTOCOLS", "FROM")
 
 
-def providers(session: Session) -> None:
+def providers(general: General) -> None:
     """Print every provider; of keys only whether they are set."""
+    session = Session(general)
     out, settings = session.out, session.settings
     known, built_in = settings.providers(), presets()
     found = [_facts(settings, provider, built_in) for provider in known.values()]
@@ -24,7 +26,7 @@ def providers(session: Session) -> None:
     rows = [
         (
             str(each["name"]),
-            str(each["base_url"]) or "– write base_url: in providers.yaml",
+            str(each["base_url"]) or "(write base_url: in providers.yaml)",
             f"{each['scheme']} {_key(each)}".strip(),
             str(each["limits"]),
             str(each["protocols"]),
@@ -36,7 +38,7 @@ def providers(session: Session) -> None:
     out.say(head, style="bold")
     out.say(*map(plain_columns, lines))
     file = settings.providers_file
-    out.say("", f"Providers file: {file if file else 'none. runner init writes one'}")
+    out.say("", f"Providers file: {file or 'none. runner init writes one'}")
 
 
 def plain_columns(line: str) -> str:
@@ -94,5 +96,9 @@ def _limits(provider: Provider) -> str:
 
 def _protocols(provider: Provider) -> str:
     """Which protocols something is known about; the model's path decides in the end."""
-    said = [name for name, traits in (("fal", provider.fal), ("kling", provider.kling)) if traits != Traits()]
+    said = [
+        name
+        for name, traits in (("fal", provider.fal), ("kling", provider.kling))
+        if traits != Traits()
+    ]
     return "+".join(said) or "by model path"

@@ -1,12 +1,12 @@
-"""`init`, `schema` and the version: what one needs before the first run."""
+"""`init` and `schema`: what one needs before the first run."""
 
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
+from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.words import plain, shell
 from runner.errors import UsageError
@@ -15,25 +15,18 @@ from runner.manifest import schema as manifest_schema
 SCHEMA_NAME = "manifest.schema.json"
 
 
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("runner")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 def schema_text() -> str:
     """The manifest's JSON Schema as it is written into files."""
     return json.dumps(manifest_schema(), ensure_ascii=False, indent=2) + "\n"
 
 
-def schema(session: Session, write: Path | None) -> None:
+def schema(general: General, write: Path | None) -> None:
     """Print the JSON Schema, or write it into a file.
 
     Raises:
         UsageError: the file can't be written.
     """
+    session = Session(general)
     if write is None:
         # One line under --json, because there every line is JSON of its own.
         if session.out.json:
@@ -48,12 +41,13 @@ def schema(session: Session, write: Path | None) -> None:
     session.out.say(f"Written: {plain(str(write))}")
 
 
-def init(session: Session, folder: Path) -> None:
+def init(general: General, folder: Path) -> None:
     """Write the first files into a folder. What is there already stays as it is.
 
     Raises:
         UsageError: the folder can't be written.
     """
+    session = Session(general)
     examples = files("runner") / "examples"
     texts = {
         "manifest.yaml": (examples / "manifest.yaml").read_text("utf-8"),
@@ -75,7 +69,10 @@ def init(session: Session, folder: Path) -> None:
     path = shell(folder / "manifest.yaml")
     out.say("", "1. Say what you want in manifest.yaml. An editor that reads YAML schemas helps.")
     out.say(f"2. {session.command('plan ' + path)}", "   shows what it would buy. Nothing is sent.")
-    out.say(f"3. {session.command('run ' + path)}", "   buys it. runner providers says which key it needs.")
+    out.say(
+        f"3. {session.command('run ' + path)}",
+        "   buys it. runner providers says which key it needs.",
+    )
 
 
 def _create(path: Path, text: str) -> bool:

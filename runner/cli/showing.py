@@ -10,6 +10,8 @@ from typing import Any
 from rich.text import Text
 
 from runner.budget import Money
+from runner.cli.general import General
+from runner.cli.piles import fix_for
 from runner.cli.session import Session
 from runner.cli.words import moment, plain
 from runner.errors import UsageError
@@ -21,22 +23,25 @@ Rows = Sequence[Mapping[str, Any]]
 History = Sequence[tuple[float, str, str, str]]
 
 
-def show(session: Session, name: str) -> None:
+def show(general: General, name: str) -> None:
     """Print a job's request, state, attempts, files and history.
 
     Raises:
         UsageError: no job, or more than one, is called that.
     """
+    session = Session(general)
     with reading(StateFolder(session.settings.state)) as reader:
         if reader is None:
             raise UsageError(f"{session.state} holds no jobs yet. Begin with: runner run MANIFEST")
         job = _the_one(reader, name)
         attempts, artifacts = reader.attempts(job.number), reader.artifacts(job.number)
         history = reader.history(job.number)
+        batch = next(each for each in reader.batches() if each.name == job.spec.batch)
+    fix = fix_for(session, job.cause.fix, batch, job.spec.id) if job.cause else ""
     if session.out.json:
-        session.out.record(_facts(session, job, attempts, artifacts, history))
+        session.out.record(_facts(session, job, fix, attempts, artifacts, history))
     else:
-        session.out.say(*_shown(session, job, attempts, artifacts, history))
+        session.out.say(*_shown(session, job, fix, attempts, artifacts, history))
 
 
 def _the_one(reader: Reader, name: str) -> Job:
@@ -45,17 +50,21 @@ def _the_one(reader: Reader, name: str) -> Job:
         return found[0]
     if found:
         names = "\n".join(
-            f"  {job.spec.key[:12]}  {plain(job.spec.batch)}/{plain(job.spec.id)}  {job.state}" for job in found
+            f"  {job.spec.key[:12]}  {plain(job.spec.batch)}/{plain(job.spec.id)}  {job.state}"
+            for job in found
         )
         raise UsageError(f"{name!r} can be several jobs. Name one by its key:\n{names}")
     ids = {each for batch in reader.batches() for each in reader.names(batch.number)}
-    near = get_close_matches(name.rpartition("/")[2], ids, 3)
+    wanted = name.rpartition("/")[2]
+    near = [each for each in sorted(ids) if each.startswith(wanted)][:3] or get_close_matches(
+        wanted, ids, 3
+    )
     hint = f" Did you mean: {', '.join(near)}?" if near else ""
     raise UsageError(f"there is no job {name!r} here.{hint} runner jobs lists them")
 
 
 def _shown(
-    session: Session, job: Job, attempts: Rows, artifacts: Rows, history: History
+    session: Session, job: Job, fix: str, attempts: Rows, artifacts: Rows, history: History
 ) -> Iterable[Text]:
     yield Text(plain(f"{job.spec.batch}/{job.spec.id}"), style="bold")
     yield from _lines(
@@ -69,12 +78,11 @@ def _shown(
         }
     )
     if job.cause is not None:
-        fix = job.cause.fix.replace("JOB", f"{job.spec.batch}/{job.spec.id}")
         yield Text()
         yield Text.assemble((job.cause.value, "yellow"), f"  {job.cause.explanation}")
         if job.detail:
             yield Text(f"  “{plain(job.detail)}”")
-        yield Text(f"  fix: {plain(fix)}")
+        yield Text(f"  fix: {fix}")
     yield Text()
     yield Text("Request", style="bold")
     for line in json.dumps(job.spec.params, ensure_ascii=False, indent=2).splitlines():
@@ -142,7 +150,7 @@ def _seconds(millis: int | None) -> float | None:
 
 
 def _facts(
-    session: Session, job: Job, attempts: Rows, artifacts: Rows, history: History
+    session: Session, job: Job, fix: str, attempts: Rows, artifacts: Rows, history: History
 ) -> dict[str, object]:
     return {
         "type": "job",
@@ -154,7 +162,7 @@ def _facts(
         "state": job.state.value,
         "cause": job.cause.value if job.cause else None,
         "explanation": job.cause.explanation if job.cause else None,
-        "fix": job.cause.fix if job.cause else None,
+        "fix": fix or None,
         "detail": job.detail,
         "provider": job.provider,
         "model": job.spec.model,

@@ -42,9 +42,7 @@ class Stopper:
                 else:
                     loop.remove_signal_handler(number)
 
-    def _relay(
-        self, loop: asyncio.AbstractEventLoop
-    ) -> Callable[[int, FrameType | None], None]:
+    def _relay(self, loop: asyncio.AbstractEventLoop) -> Callable[[int, FrameType | None], None]:
         def relay(number: int, _frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(self._came, number)
 

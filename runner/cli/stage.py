@@ -46,7 +46,14 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Start it, and wait until it says where it is."""
-        command = [sys.executable, "-m", "runner.simulator", *_OPTIONS, "--write", str(self._folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "runner.simulator",
+            *_OPTIONS,
+            "--write",
+            str(self._folder),
+        ]
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             text=True, encoding="utf-8", env=environment(),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.text import Text
 
 from runner.causes import Cause
+from runner.cli.piles import explained, fix_for, piled
 from runner.cli.session import Session
-from runner.cli.words import amounts, count, duration, plain, prose, shell
+from runner.cli.words import amounts, count, duration, plain
 from runner.job import State
 from runner.report import BatchReport, Report, needs_person
-from runner.store.reader import Group
-
-_COMMAND = re.compile(r"\brunner (?=(?:show|run|resume|providers|jobs|status)\b)")
-_EXAMPLES = 3
 
 
 class Ending(Protocol):
@@ -43,22 +39,6 @@ class Ran:
     ending: Ending
     seconds: float
     exit_code: int
-
-
-@dataclass(slots=True)
-class _Pile:
-    """Jobs with one cause."""
-
-    cause: Cause
-    count: int = 0
-    example: str = ""
-    details: dict[str, int] = field(default_factory=dict)
-
-    def add(self, group: Group) -> None:
-        self.count += group.count
-        self.example = self.example or group.example
-        if group.detail:
-            self.details[group.detail] = self.details.get(group.detail, 0) + group.count
 
 
 def summarize(session: Session, report: Report, ran: Ran | None = None) -> None:
@@ -110,20 +90,19 @@ def next_command(session: Session, report: Report, ran: Ran | None = None) -> st
     """What to type next; None where there is nothing to do."""
     causes = list(ran.ending.held.values()) if ran else []
     if causes:
-        return _fix(session, causes[0].fix, None, "")
+        return fix_for(session, causes[0].fix, None, "")
     if ran is not None and ran.ending.over_budget:
-        over = next(
-            (each for each in report.batches if each.batch.name in ran.ending.over_budget), None
-        )
-        return _fix(session, Cause.BUDGET.fix, over, "")
+        names = ran.ending.over_budget
+        over = next((each.batch for each in report.batches if each.batch.name in names), None)
+        return fix_for(session, Cause.BUDGET.fix, over, "")
     for batch in report.batches:
-        for pile in _piles(group for group in batch.groups if needs_person(group)):
-            return _fix(session, pile.cause.fix, batch, pile.example)
+        for pile in piled(group for group in batch.groups if needs_person(group)):
+            return fix_for(session, pile.cause.fix, batch.batch, pile.example)
     if any(_movable(batch) for batch in report.batches):
         return session.command("resume")
     for batch in report.batches:
-        for pile in _piles(group for group in batch.groups if group.state is State.FAILED):
-            return _fix(session, pile.cause.fix, batch, pile.example)
+        for pile in piled(group for group in batch.groups if group.state is State.FAILED):
+            return fix_for(session, pile.cause.fix, batch.batch, pile.example)
     return None
 
 
@@ -131,22 +110,22 @@ def _batch(session: Session, batch: BatchReport, ran: Ran | None) -> Iterable[Te
     yield _head(batch, ran)
     yield _counts(batch)
     yield from _money(batch)
-    failed = _piles(group for group in batch.groups if group.state is State.FAILED)
+    failed = piled(group for group in batch.groups if group.state is State.FAILED)
     if failed:
         yield Text("Failures by cause", style="bold")
-        yield from _explained(session, batch, failed, "red")
-    person = _piles(
+        yield from explained(session, batch, failed, "red")
+    person = piled(
         group for group in batch.groups if needs_person(group) and group.state is not State.FAILED
     )
     if person:
         yield Text("Needs you", style="bold")
-        yield from _explained(session, batch, person, "yellow")
-    waiting = _piles(
+        yield from explained(session, batch, person, "yellow")
+    waiting = piled(
         group for group in batch.groups if not needs_person(group) and not group.state.ended
     )
     if waiting:
         yield Text("Waiting", style="bold")
-        yield from _explained(session, batch, waiting, "cyan")
+        yield from explained(session, batch, waiting, "cyan", example=False)
     if batch.counts.get(State.DONE):
         yield Text(f"Outputs  {plain(_outputs(session, batch))}")
 
@@ -219,42 +198,6 @@ def _money(batch: BatchReport) -> Iterable[Text]:
     yield text
 
 
-def _piles(groups: Iterable[Group]) -> list[_Pile]:
-    piles: dict[Cause, _Pile] = {}
-    for group in groups:
-        if group.cause is not None:
-            cause = Cause(group.cause)
-            piles.setdefault(cause, _Pile(cause)).add(group)
-    return sorted(piles.values(), key=lambda pile: -pile.count)
-
-
-def _explained(
-    session: Session, batch: BatchReport, piles: Sequence[_Pile], style: str
-) -> Iterable[Text]:
-    for pile in piles:
-        yield Text.assemble(f"  {pile.count:>4,}  ", (pile.cause.value, style))
-        yield from map(Text, prose(pile.cause.explanation, 8, session.out.width))
-        ordered = sorted(pile.details.items(), key=lambda item: -item[1])
-        for detail, number in ordered[:_EXAMPLES]:
-            many = f" ({number:,} times)" if number > 1 else ""
-            for line in prose(f"“{plain(detail, 200)}”{many}", 8, session.out.width):
-                yield Text(line, style="dim")
-        if len(ordered) > _EXAMPLES:
-            yield Text(f"        and {count(len(ordered) - _EXAMPLES, 'other message')}", style="dim")
-        yield Text(f"        for example {plain(pile.example)}")
-        yield Text(f"        fix: {_fix(session, pile.cause.fix, batch, pile.example)}")
-
-
-def _fix(session: Session, fix: str, batch: BatchReport | None, example: str) -> str:
-    """A fix with its placeholders filled in, as it has to be typed."""
-    text = fix
-    if batch is not None:
-        text = text.replace("MANIFEST", shell(plain(batch.batch.manifest)))
-    if batch is not None and example:
-        text = text.replace("JOB", shell(f"{plain(batch.batch.name)}/{plain(example)}"))
-    return _COMMAND.sub(lambda _: session.command(""), text)
-
-
 def _movable(batch: BatchReport) -> bool:
     """Whether a run could get on with it by itself."""
     person = sum(
@@ -281,9 +224,11 @@ def _foot(session: Session, report: Report, ran: Ran | None) -> Iterable[Text]:
 def _for_a_person(session: Session, report: Report, ran: Ran) -> Iterable[Text]:
     """What a bad night says under `-q`: only the bad part."""
     for batch in report.batches:
-        bad = [group for group in batch.groups if group.state is State.FAILED or needs_person(group)]
+        bad = [
+            group for group in batch.groups if group.state is State.FAILED or needs_person(group)
+        ]
         if bad or not batch.ended:
             yield _head(batch, ran)
             yield _counts(batch)
-            yield from _explained(session, batch, _piles(bad), "")
+            yield from explained(session, batch, piled(bad), "")
     yield from _foot(session, report, ran)

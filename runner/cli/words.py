@@ -29,7 +29,11 @@ def amounts(moneys: Iterable[Money]) -> str:
 def duration(seconds: float) -> str:
     """`45 s`, `2 min 10 s`, `6 h 12 min`, `3 d 4 h`."""
     whole = max(0, round(seconds))
-    for size, unit, smaller, inner in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+    for size, unit, smaller, inner in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
         if whole >= size:
             rest = whole % size // smaller
             return f"{whole // size} {unit} {rest} {inner}" if rest else f"{whole // size} {unit}"
@@ -46,7 +50,7 @@ def stopwatch(seconds: float) -> str:
 def moment(at: float | None) -> str:
     """A time of the clock on the wall, to the second; a dash where there is none."""
     if at is None:
-        return "–"
+        return "-"
     return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
@@ -77,7 +81,9 @@ def prose(text: str, indent: int, width: int | None) -> list[str]:
     """A sentence over as many lines as it needs, all of them indented; on one where `width` is None."""
     if width is None:
         return [" " * indent + text]
-    lines = textwrap.wrap(text, max(30, width - indent - 1), break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        text, max(30, width - indent - 1), break_long_words=False, break_on_hyphens=False
+    )
     return [" " * indent + line for line in lines] or [""]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import replace
 
 from runner import steps
@@ -28,12 +29,16 @@ from runner.wire import excerpt
 
 log = logging.getLogger(__name__)
 
+FIRST_REFUSAL = 5.0
+REFUSALS = 6  # of one job, with pauses that double
+
 
 class Buyer:
     """Submits jobs, each at most once per attempt."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._r = recorder
+        self._refusals: Counter[int] = Counter()
 
     # -- submit --------------------------------------------------------------------------------------------------
 
@@ -109,13 +114,27 @@ class Buyer:
             case Refused():
                 self._r.board.free_slot(flight)
                 lane.limiter.refused(event, now)
-                wait = 0.0 if event.provider_wide or event.crowded else (event.retry_after or 5.0)
-                await self._r.record(flight, event, now + wait)
-                source.look(now + wait)
+                await self._again_later(source, flight, event)
             case Unclear():
                 await self._unclear(lane, flight, event)
             case _:
                 await self._r.record(flight, event, None)
+
+    async def _again_later(self, source: Source, flight: Flight, event: Refused) -> None:
+        """Queue it again. What speaks for this job alone is believed after a few answers, or the run would not end."""
+        now = self._r.now()
+        if event.provider_wide or event.crowded:
+            wait = 0.0
+        else:
+            number = flight.job.number
+            self._refusals[number] += 1
+            wait = max(event.retry_after or 0.0, FIRST_REFUSAL * 2 ** (self._refusals[number] - 1))
+            if self._refusals[number] >= REFUSALS:
+                detail = f"refused {REFUSALS} times: {event.detail}"
+                await self._r.record(flight, Rejected(event.cause, detail, billed=False), None)
+                return
+        await self._r.record(flight, event, now + wait)
+        source.look(now + wait)
 
     # -- doubt ---------------------------------------------------------------------------------------------------
 

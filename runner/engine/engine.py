@@ -15,7 +15,7 @@ from runner.engine.buying import Buyer
 from runner.engine.lane import Lane, Source
 from runner.engine.options import Ending, Options, Stopped
 from runner.engine.recorder import Recorder
-from runner.engine.takeover import take_over
+from runner.engine.takeover import leave_behind, take_over
 from runner.engine.watching import Watcher
 from runner.errors import StoreError
 from runner.job import State
@@ -86,7 +86,7 @@ class Engine:
             self._cancel("submit", "poll", "fetch", "refill")
         if self._failure is not None:
             raise self._failure
-        await self._store.save_latencies(self.board.latencies.learned())
+        await leave_behind(self.board, self._store)
         return self._ending()
 
     def stop(self, why: Stopped = Stopped.SIGNAL) -> None:
@@ -148,7 +148,7 @@ class Engine:
                 lane.limiter.asking(now)
                 if flight.job.state is State.IN_DOUBT:
                     self._start("poll", self._ask(lane, self._buyer.lookup(lane, flight)))
-                elif flight.job.state is State.RUNNING:
+                elif flight.job.state in (State.RUNNING, State.CANCELLED):
                     self._start("poll", self._ask(lane, self._watcher.poll(lane, flight)))
 
     async def _ask(self, lane: Lane, question: Coroutine[Any, Any, None]) -> None:

@@ -67,6 +67,7 @@ class Lane:
         self.limiter = Limiter(combined)
         self.sources: deque[Source] = deque()
         self.polls: deque[int] = deque()
+        self.probes: list[float] = []
         self._dialects: dict[str, Dialect] = {}
 
     def __repr__(self) -> str:

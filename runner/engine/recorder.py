@@ -111,7 +111,7 @@ class Recorder:
     async def ask(self, lane: Lane, flight: Flight, exchange: Exchange) -> Event:
         """Have a conversation that costs nothing; whatever goes wrong in it is an event too."""
         try:
-            return await steps.ask(self.edges, lane.provider, exchange)
+            return await steps.ask(self.edges.http, lane.provider, exchange)
         except Exception as error:
             log.exception("question about %s", flight.job.spec.id)
             return Delayed(

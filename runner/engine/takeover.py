@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from runner.causes import Cause
 from runner.engine.board import Board
 from runner.engine.lane import Lane, Source, limits_of
 from runner.errors import UsageError
 from runner.job import State
 from runner.polling import Latencies
 from runner.providers import Provider
-from runner.store import Batch, Claimed, Store
+from runner.store import Batch, Claimed, ProviderState, Store
+
+PROBES_AN_HOUR = 3  # of a provider that refused the account
 
 
 async def take_over(
@@ -50,15 +53,38 @@ async def _lane(store: Store, provider: Provider, batches: Sequence[Batch], now:
     windows = [rate.window for rate in (limits.submits, limits.requests) if rate]
     if windows:
         lane.limiter.resume_from(await store.recent_submits(provider.name, now - max(windows)))
-    lane.limiter.ceiling = (await store.provider_state(provider.name)).in_flight
+    known = await store.provider_state(provider.name)
+    cause = Cause(known.cause) if known.cause else None
+    lane.probes = [at for at in known.probes if now - 3600 < at <= now]
+    again = len(lane.probes) < PROBES_AN_HOUR
+    if cause is not None and again:
+        lane.probes.append(now)
+    lane.limiter.remember(known.in_flight, cause, known.detail, now, again=again)
     return lane
+
+
+async def leave_behind(board: Board, store: Store) -> None:
+    """Store what the next run should know: what holds a provider, the concurrency it took, how long jobs take."""
+    for name, lane in board.lanes.items():
+        limiter = lane.limiter
+        held = limiter.held or limiter.probing
+        await store.save_provider_state(
+            name,
+            ProviderState(
+                cause=limiter.cause if held else None,
+                detail=limiter.detail if held else "",
+                in_flight=limiter.ceiling,
+                probes=tuple(lane.probes) if held else (),
+            ),
+        )
+    await store.save_latencies(board.latencies.learned())
 
 
 def _board_again(board: Board, claim: Claimed, now: float) -> None:
     job = claim.job
     flight = board.board(claim, job)
     # Held jobs take no place: in the worst case the provider refuses one for crowding, and that is free.
-    flight.slot = job.state in (State.RUNNING, State.IN_DOUBT) and job.due_at is not None
+    flight.slot = job.state is not State.READY and job.due_at is not None
     if flight.slot:
         board.lane(flight).limiter.in_flight += 1
     if job.due_at is None:

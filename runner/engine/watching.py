@@ -32,6 +32,8 @@ class Watcher:
         event = await self._r.ask(lane, flight, lane.dialect(flight.job.spec.model).poll(remote))
         now = self._r.now()
         match event:
+            case Progressed() | Delayed() if flight.job.state is State.CANCELLED:
+                self._watch_on(flight)
             case Progressed():
                 await self._progressed(flight, event)
             case Finished():
@@ -43,6 +45,11 @@ class Watcher:
                 await self._r.trouble(flight, event)
             case _:
                 await self._r.record(flight, event, None)
+
+    def _watch_on(self, flight: Flight) -> None:
+        """Cancelled by us, and it may still complete: asked now and then, and no run waits for it."""
+        flight.stuck_seen = True
+        self._r.board.wake(flight, self._r.board.next_poll(flight, self._r.now()))
 
     async def _progressed(self, flight: Flight, event: Progressed) -> None:
         now = self._r.now()

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from runner.store.contract import Added, Batch, Claimed, Intent, Store
+from runner.store.contract import Added, Batch, Claimed, Intent, ProviderState, Store
 from runner.store.folder import StateFolder
 from runner.store.sqlite import SqliteStore
 
-__all__ = ["Added", "Batch", "Claimed", "Intent", "SqliteStore", "StateFolder", "Store"]
+__all__ = [
+    "Added",
+    "Batch",
+    "Claimed",
+    "Intent",
+    "ProviderState",
+    "SqliteStore",
+    "StateFolder",
+    "Store",
+]

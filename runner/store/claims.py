@@ -17,6 +17,7 @@ from runner.wire import parse_json
 
 # The WHERE terms repeat those of the partial indexes to the letter: SQLite uses them only then.
 _OPEN = "job.state IN ('submitting', 'running', 'ready', 'in_doubt')"
+_LATE = "job.state = 'cancelled' AND job.due_at IS NOT NULL"
 _QUEUED = "job.state = 'queued' AND job.orphan = 0"
 _JOINS = "FROM job JOIN spec ON spec.id = job.id JOIN batch ON batch.id = job.batch"
 _WHOLE = (
@@ -27,10 +28,17 @@ _WHOLE = (
 
 
 def open_jobs(connection: sqlite3.Connection, batches: Sequence[int], now: float) -> list[Claimed]:
-    """Raise the fence of all jobs in the air and return them; those in `submitting` become in doubt."""
+    """Raise the fence of all jobs in the air and return them; those in `submitting` become in doubt.
+
+    Cancelled jobs that may still complete at the provider are among them.
+    """
     chosen = _among(batches)
-    connection.execute(f"UPDATE job SET fence = fence + 1 WHERE {_OPEN} AND job.batch IN {chosen}")
+    for which in (_OPEN, _LATE):
+        connection.execute(
+            f"UPDATE job SET fence = fence + 1 WHERE {which} AND job.batch IN {chosen}"
+        )
     rows = connection.execute(f"{_WHOLE} WHERE {_OPEN} AND job.batch IN {chosen}").fetchall()
+    rows += connection.execute(f"{_WHOLE} WHERE {_LATE} AND job.batch IN {chosen}").fetchall()
     claimed = []
     for row in rows:
         claim = _claimed(row)

@@ -115,11 +115,12 @@ class Store(Protocol):
         """Queued → submitting, with the attempt's row and the reservation of its price, in one transaction."""
 
     async def record(
-        self, job: Job, event: Event, now: float, due_at: float | None
+        self, job: Job, event: Event, now: float, due_at: float | None, *, watch: bool = False
     ) -> State | None:
         """Move the job from the state it is in by `event`, settling money and history in the same transaction.
 
-        `due_at` is when to look at it next (None: a person has to). Returns the state it is in now (in doubt, and
+        `due_at` is when to look at it next (None: a person has to). A job that ended is looked at no more, unless
+        `watch`: cancelled by us, it may still complete at the provider. Returns the state it is in now (in doubt, and
         held, if the provider gave it an id that another job has), or None: it is no longer the caller's.
         """
 

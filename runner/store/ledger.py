@@ -65,7 +65,12 @@ def intend(
 
 
 def record(
-    connection: sqlite3.Connection, job: Job, event: Event, now: float, due_at: float | None
+    connection: sqlite3.Connection,
+    job: Job,
+    event: Event,
+    now: float,
+    due_at: float | None,
+    watch: bool = False,
 ) -> State | None:
     """Move a job by an event, if it still is where the caller saw it; says where it is then."""
     if isinstance(event, Accepted) and _known_elsewhere(connection, job, event):
@@ -77,7 +82,11 @@ def record(
     state = transition(job.state, event)
     at = millis(now)
     money = _money(job, event)
-    columns = {"state": state, "due_at": None if state.ended else millis(due_at), **_why(event)}
+    columns = {
+        "state": state,
+        "due_at": None if state.ended and not watch else millis(due_at),
+        **_why(event),
+    }
     if state is not job.state:
         columns["changed_at"] = at
     if isinstance(event, Accepted):
@@ -142,16 +151,17 @@ def _settle(
     ).fetchone()
     if row is None:
         return
-    attempt, run, price, billed = row
+    attempt, run, price, before = row
+    billed = money.billed if money.billed is not None or before == 0 else before
     remote_id = event.remote.id if isinstance(event, Accepted) else None
     connection.execute(
         "UPDATE attempt SET outcome = ?, billed = ?, answered_at = coalesce(answered_at, ?),"
         " remote_id = coalesce(?, remote_id) WHERE id = ?",
-        (money.outcome, money.billed, at, remote_id, attempt),
+        (money.outcome, billed, at, remote_id, attempt),
     )
-    if money.free and billed != 0:
+    if money.free and before != 0:
         _spend(connection, job.number, run, -(price or 0))
-    elif billed == 0 and not money.free:
+    elif before == 0 and not money.free:
         _spend(connection, job.number, run, price or 0)
 
 

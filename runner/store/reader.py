@@ -78,7 +78,11 @@ class Reader:
 
     def size(self, batch: int) -> int:
         """All jobs of a batch, orphaned ones too."""
-        return int(self._connection.execute("SELECT count(*) FROM job WHERE batch = ?", (batch,)).fetchone()[0])
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM job WHERE batch = ?", (batch,)
+            ).fetchone()[0]
+        )
 
     def groups(self, batches: Sequence[int]) -> list[Group]:
         """Jobs that failed, are in doubt, are held or wait for a reason, by cause; most first."""

@@ -163,10 +163,10 @@ class SqliteStore:
         return await self._flusher.write(lambda c: ledger.intend(c, job, intended, run, now))
 
     async def record(
-        self, job: Job, event: Event, now: float, due_at: float | None
+        self, job: Job, event: Event, now: float, due_at: float | None, *, watch: bool = False
     ) -> State | None:
         """See `Store.record`."""
-        return await self._flusher.write(lambda c: ledger.record(c, job, event, now, due_at))
+        return await self._flusher.write(lambda c: ledger.record(c, job, event, now, due_at, watch))
 
     async def load(self, number: int) -> Claimed | None:
         """See `Store.load`."""

@@ -89,18 +89,18 @@ async def test_what_was_in_the_air_is_polled_after_a_stop(tmp_path: Path) -> Non
 async def test_a_second_stop_leaves_submits_in_doubt(tmp_path: Path) -> None:
     """An impatient stop cancels requests in the air and writes down that nobody knows."""
     async with simulator(QUICK, [Fault("accepted-then-hang")]) as sim:
-        night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 3))
+        night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 2))
         running = asyncio.create_task(night.run())
-        await night.until(lambda: len(sim.ledger) == 3)
+        await night.until(lambda: len(sim.ledger) == 2)
         assert night.engine is not None
         night.engine.stop()
         night.engine.stop()
         await running
-        assert await night.states() == {State.IN_DOUBT: 3}
+        assert await night.states() == {State.IN_DOUBT: 2}
         sim.clear_faults()
         await night.run()
-        assert await night.states() == {State.IN_DOUBT: 3}
-        assert sum(bought(sim).values()) == 3
+        assert await night.states() == {State.IN_DOUBT: 2}
+        assert sum(bought(sim).values()) == 2
 
 
 LOST = [
@@ -205,8 +205,7 @@ async def test_a_refused_account_stops_the_provider_after_two_answers(
 ) -> None:
     """A bad key or an empty account holds the provider: two answers, nothing bought, the rest waits."""
     async with simulator(QUICK, [Fault(fault)]) as sim:
-        provider = replace(provider_at(sim, "kling"), limits=Limits(posts=1))
-        night = Night(tmp_path, provider, specs("v1/videos/text2video", 20))
+        night = Night(tmp_path, provider_at(sim, "kling"), specs("v1/videos/text2video", 20))
         ending = await night.run()
         assert ending.held == {"kling": cause}
         assert await night.states() == {State.QUEUED: 20}

@@ -1,0 +1,59 @@
+"""`python -m tests.benchmarks [NAME …]`: one table at the end. Nothing here ever fails a build."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.benchmarks import whole
+from tests.benchmarks.bench import Bench, SkippedError, server
+from tests.benchmarks.figures import Figure, table
+
+BENCHMARKS: dict[str, Callable[[Bench], list[Figure]]] = {
+    "throughput": whole.throughput,
+    "slow_fsync": whole.slow_fsync,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmarks that were named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--rounds", type=int, default=3, help="floor, ours, ours, floor so often (3)")
+    parser.add_argument("--small", action="store_true", help="tiny sizes: only to see that it works")
+    parser.add_argument("--json", action="store_true", help="JSON lines instead of the table")
+    given = parser.parse_args(arguments)
+    unknown = sorted(set(given.names) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)}. Known: {', '.join(BENCHMARKS)}")
+    figures: list[Figure] = []
+    skipped: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, server() as url:
+        bench = Bench(url, Path(folder), given.rounds, given.small)
+        for name in given.names or BENCHMARKS:
+            began = time.perf_counter()
+            try:
+                found = BENCHMARKS[name](bench)
+            except SkippedError as why:
+                skipped.append(str(why))
+                continue
+            except Exception as error:
+                skipped.append(f"{name} failed: {error}")
+                print(skipped[-1], file=sys.stderr)
+                continue
+            figures += found
+            for figure in found:
+                print(figure.row(), f"({time.perf_counter() - began:.0f} s)", file=sys.stderr)
+    if given.json:
+        print("\n".join(figure.line() for figure in figures))
+    else:
+        sizes = "Tiny sizes: these figures mean nothing." if given.small else f"{given.rounds} rounds."
+        print(table(figures, skipped, sizes), end="")
+
+
+if __name__ == "__main__":
+    main()
