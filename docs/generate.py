@@ -167,12 +167,12 @@ def jobs(page: str, name: str) -> str:
         for file, text in FILE.findall(page):
             (Path(folder) / file).write_text(text, "utf-8")
         found = [draft.spec for draft in expand(load(Path(folder) / name, now=NOW))]
+    same = {name for name in found[0].params if len({str(spec.params.get(name)) for spec in found}) == 1}
     rows = []
     for spec in found:
-        rest = ", ".join(f"{key}: {value!r}" for key, value in spec.params.items() if key != "prompt")
-        output = f"`{spec.output.removesuffix('${{ ext }}')}*`"
-        rows.append((spec.prompt, f"`{rest}`" if rest else "", output))
-    return f"makes {len(rows)} jobs:\n\n" + table(("prompt", "other fields", "file"), rows)
+        rest = ", ".join(f"{key}: {value}" for key, value in spec.params.items() if key not in {"prompt", *same})
+        rows.append((spec.prompt, f"`{rest}`" if rest else "", f"`{spec.output.removesuffix('${{ ext }}')}*`"))
+    return f"It makes {len(rows)} jobs:\n\n" + table(("prompt", "fields that differ", "file"), rows)
 
 
 def mistakes(_page: str, _name: str) -> str:
@@ -218,6 +218,17 @@ def _protocols(provider: Provider) -> str:
     return ", ".join(
         name for name, traits in (("fal queue", provider.fal), ("Kling", provider.kling)) if traits != Traits()
     )
+
+
+def systems(_page: str, _name: str) -> str:
+    """Every provider with its example."""
+    rows = []
+    for each in presets().values():
+        examples = [path for path in sorted((ROOT / "jobs").glob("*.yaml")) if f"provider: {each.name}\n" in path.read_text("utf-8")]
+        names = " and ".join(f"`{name}`" for name in (each.auth.env, each.auth.secret_env) if name)
+        links = ", ".join(f"[{path.stem}](jobs/{path.name})" for path in examples)
+        rows.append((f"`{each.name}`", each.base_url.partition("//")[2] or "yours to write", names or "none", links))
+    return table(("provider", "host", "key in", "example"), rows)
 
 
 def traits(_page: str, _name: str) -> str:
@@ -274,7 +285,7 @@ def faults(_page: str, _name: str) -> str:
 
 BLOCKS: dict[str, Callable[[str, str], str]] = {
     "states": states, "events": happenings, "causes": causes, "modules": modules, "views": views,
-    "commands": commands, "keys": keys, "jobs": jobs, "mistakes": mistakes, "providers": providers,
+    "commands": commands, "keys": keys, "jobs": jobs, "mistakes": mistakes, "providers": providers, "systems": systems,
     "traits": traits, "prices": prices, "models": models, "faults": faults,
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import quote, unquote
 
@@ -138,6 +139,7 @@ def join(base: str, path: str, query: str = "", *, private: bool = False) -> URL
     return URL(f"{text}?{query}" if query else text, encoded=True)
 
 
+@lru_cache(maxsize=64)
 def base_refusal(base: str, *, private: bool) -> str | None:
     """Say why a base URL can't be one that a key is sent to; None where it can."""
     why = refusal(base, _host_in(base) if private else ())

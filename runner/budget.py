@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Self
 
+# A comma only between thousands: `25,50` could be meant as either 25.5 or 2,550, and money is not guessed.
+_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]+)?"
 _MONEY = re.compile(
-    r"\s*(?:(?P<a>[0-9][0-9_.,]*)\s*(?P<ca>[A-Za-z]{3})|(?P<cb>[A-Za-z]{3})\s*(?P<b>[0-9][0-9_.,]*))\s*"
+    rf"\s*(?:(?P<a>{_DIGITS})\s*(?P<ca>[A-Za-z]{{3}})|(?P<cb>[A-Za-z]{{3}})\s*(?P<b>{_DIGITS}))\s*"
 )
+_MOST = 10**12  # units; in millionths it still fits into a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,12 @@ class Money:
         match = _MONEY.fullmatch(text)
         if match is None:
             raise ValueError(
-                f"{text!r} is not an amount of money. Write an amount and a currency: 25 USD"
+                f"{text[:80]!r} is not an amount of money. Write an amount and a currency: 25 USD, 1,000.50 USD"
             )
-        digits = match["a"] or match["b"]
-        currency = (match["ca"] or match["cb"]).upper()
-        try:
-            amount = Decimal(digits.replace("_", "").replace(",", ""))
-        except InvalidOperation:
-            raise ValueError(f"{digits!r} is not a number. Write 25 USD or 25.50 USD") from None
-        return cls.of(amount, currency)
+        amount = Decimal((match["a"] or match["b"]).replace("_", "").replace(",", ""))
+        if amount > _MOST:
+            raise ValueError(f"{text[:80]!r} is more money than there is. Write an amount like 25 USD")
+        return cls.of(amount, match["ca"] or match["cb"])
 
     @classmethod
     def of(cls, amount: Decimal | float | int, currency: str) -> Self:

@@ -14,9 +14,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
-_RATE = re.compile(r"\s*([0-9]+)\s*/\s*([0-9]*\.?[0-9]*)\s*(ms|s|m|h|d)\s*")
+# Every repeat is bounded, so that refusing a stranger's text takes no time however long it is.
+_RATE = re.compile(
+    r"\s{0,9}([0-9]{1,9})\s{0,9}/\s{0,9}([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})?\s{0,9}(ms|s|m|h|d)\s{0,9}"
+)
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 
 
 def parse_duration(text: str | float) -> float:
@@ -25,13 +28,17 @@ def parse_duration(text: str | float) -> float:
     Raises:
         ValueError: it isn't a duration.
     """
-    if isinstance(text, int | float) and not isinstance(text, bool):
+    if isinstance(text, int | float) and not isinstance(text, bool) and 0 <= text < math.inf:
         return float(text)
     compact = str(text).replace(" ", "")
     parts = _DURATION.findall(compact)
     if not parts or "".join(number + unit for number, unit in parts) != compact:
-        raise ValueError(f"{text!r} is not a duration. Write 90s, 15m, 2h or 1h30m")
+        raise ValueError(f"{_shown(text)} is not a duration. Write 90s, 15m, 2h or 1h30m")
     return sum(float(number) * _UNIT[unit] for number, unit in parts)
+
+
+def _shown(text: object) -> str:
+    return repr(text if isinstance(text, int | float) else str(text)[:80])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +57,10 @@ class Rate:
         """
         match = _RATE.fullmatch(str(text))
         if match is None or int(match[1]) < 1:
-            raise ValueError(f"{text!r} is not a rate. Write a count and a window: 30/1m")
+            raise ValueError(f"{_shown(text)} is not a rate. Write a count and a window: 30/1m")
         window = (float(match[2]) if match[2] else 1.0) * _UNIT[match[3]]
         if not window > 0:
-            raise ValueError(f"{text!r} has an empty window. Write a count and a window: 30/1m")
+            raise ValueError(f"{_shown(text)} has an empty window. Write a count and a window: 30/1m")
         return cls(int(match[1]), window)
 
     def __str__(self) -> str:
@@ -112,14 +119,15 @@ class Permits:
         """Seconds until the next request may leave; infinity where an answer has to come first."""
         while self.returns and self.returns[0] <= now:
             heapq.heappop(self.returns)
+        self.last_sent = min(self.last_sent, now)  # later than now: the clock was set back
+        if self.returns and self.returns[0] > now + self.rate.window:
+            self.returns = [now + self.rate.window] * len(self.returns)
         pace = self.last_sent + self.rate.window / self.rate.count - now
-        if pace > self.rate.window:  # the clock was set back
-            pace = self.rate.window / self.rate.count
         if self.taken + len(self.returns) < self.rate.count:
             return max(0.0, pace)
         if not self.returns:
             return math.inf
-        return max(0.0, pace, min(self.returns[0] - now, self.rate.window))
+        return max(0.0, pace, self.returns[0] - now)
 
     def take(self, now: float) -> None:
         """A request leaves."""
@@ -131,7 +139,10 @@ class Permits:
         self.taken -= 1
         heapq.heappush(self.returns, now + self.rate.window)
 
-    def hold(self, sent: float) -> None:
-        """A request of an earlier run, known from its row: its permit is out until a window after it was sent."""
-        heapq.heappush(self.returns, sent + self.rate.window)
-        self.last_sent = max(self.last_sent, sent)
+    def hold(self, answered: float) -> None:
+        """A request of an earlier run, known from its row: its permit is out until a window after its answer.
+
+        Where no answer ever came, the time to give is when that run is known to have ended.
+        """
+        heapq.heappush(self.returns, answered + self.rate.window)
+        self.last_sent = max(self.last_sent, answered)

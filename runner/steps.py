@@ -60,7 +60,7 @@ def digest(params: Mapping[str, Any]) -> str:
 async def prepare(job: Job, params: Mapping[str, Any], client_ref: str) -> Order | Rejected:
     """Make the request ready to leave: load its local pictures and see that they are what was planned."""
     try:
-        loaded = await asyncio.to_thread(_load_images, params)
+        loaded = await asyncio.to_thread(_load_images, params) if _has_image(params) else params
     except OSError as error:
         return Rejected(Cause.INVALID_INPUT, f"{error.filename}: {error.strerror}", billed=False)
     except ValueError as error:
@@ -133,6 +133,13 @@ def _sidecar(claim: Claimed) -> dict[str, Any]:
         "price": str(claim.price) if claim.price else None,
         "submitted_at": claim.submitted_at,
     }
+
+
+def _has_image(value: Any) -> bool:
+    """Whether a file has to be read: a thread costs more than most requests do."""
+    if isinstance(value, Mapping):
+        return "$image" in value or any(_has_image(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(_has_image(item) for item in value)
 
 
 def _load_images(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import from_json
@@ -59,9 +60,12 @@ Exchange = Generator[Request, Response, Event]
 
 
 def parse_json(body: bytes) -> Any:
-    """Decode strictly (no NaN, no bad UTF-8, bounded depth); None where it isn't JSON."""
+    """Decode strictly (no NaN, no bad UTF-8, bounded depth); None where it isn't JSON.
+
+    A byte order mark in front is passed over, as the standard allows: it is no reason to lose a receipt.
+    """
     try:
-        return from_json(body, allow_inf_nan=False)
+        return from_json(body.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
     except (ValueError, RecursionError):
         return None
 
@@ -73,7 +77,7 @@ def pick(value: Any, *paths: str) -> Any:
     are not errors: they only mean that this path leads nowhere.
     """
     for path in paths:
-        found = _follow(value, path.split("."))
+        found = _follow(value, _names(path))
         if found is not None and found != "":
             return found
     return None
@@ -88,6 +92,11 @@ def pick_text(value: Any, *paths: str) -> str | None:
         if isinstance(found, int) and not isinstance(found, bool):
             return str(found)
     return None
+
+
+@lru_cache(maxsize=1024)
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def _follow(value: Any, names: Iterable[str]) -> Any:

@@ -69,6 +69,7 @@ class Watch:
 
     def observe(self, job: Job, event: Event) -> None:
         """Pass an event on."""
+        self._begin()
         self._display.happened(job, event)
 
     async def stop(self) -> None:
@@ -80,13 +81,17 @@ class Watch:
         if self._begun:
             self._display.end()
 
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._display.begin(self._look())
+
     async def _follow(self) -> None:
         assert self.engine is not None
         while not self.engine.board.lanes:  # it is still taking over from the run before
             await self._session.clock.sleep(TAKEOVER)
         await self._count_money()
-        self._begun = True
-        self._display.begin(self._look())
+        self._begin()
         while True:
             await self._session.clock.sleep(self._display.every)
             if not 0 <= self._session.clock.now() - self._money_at < MONEY_EVERY:

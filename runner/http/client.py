@@ -87,6 +87,17 @@ class Http:
         url = _url_of(provider, request)
         if request.paid or request.method != "GET":
             return await self._send_once(provider, request, url)
+        try:
+            return await self._send_once(provider, request, url)
+        except TransportError as error:
+            failed = [error]
+
+        async def again() -> Response:
+            """The failure that was seen already counts as the first attempt: what works does not pay for tenacity."""
+            if failed:
+                raise failed.pop()
+            return await self._send_once(provider, request, url)
+
         retrying = AsyncRetrying(
             stop=stop_after_attempt(3) | stop_after_delay(20),
             wait=jitter(multiplier=0.3, max=2),
@@ -94,7 +105,7 @@ class Http:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        return await retrying(self._send_once, provider, request, url)
+        return await retrying(again)
 
     async def _send_once(self, provider: Provider, request: Request, url: URL) -> Response:
         session = self._paid if request.paid else self._polls

@@ -62,8 +62,10 @@ def named_artifacts(body: Any) -> tuple[Artifact, ...]:
     """Return the files under fields that name their kind (`video`, `images`, …), wherever the envelope puts them."""
     for root in _ROOTS:
         holder = pick(body, root) if root else body
+        if not isinstance(holder, Mapping):
+            continue
         for kind in _KINDS:
-            found = tuple(_files(pick(holder, kind)))
+            found = tuple(_files(holder[kind])) if kind in holder else ()
             if found:
                 return found
     return ()

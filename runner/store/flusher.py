@@ -1,8 +1,8 @@
 """The one writing connection, and the task that commits in groups.
 
 Whatever queued up during the last commit is the next transaction: a durable commit costs the same for one write as for
-a hundred. A caller hands over a whole write as a function of the connection and awaits a shielded future, so cancelling
-a caller never cancels, halves or reorders a write.
+a hundred. A caller hands over a whole write as a function of the connection and awaits its future. Cancelling the caller
+cancels only that future, which nobody asks before writing: it never cancels, halves or reorders a write.
 """
 
 from __future__ import annotations
@@ -47,10 +47,9 @@ class Flusher:
         if self.broken is not None:
             raise self.broken
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_look_at)
         self._pending.append((work, future))
         self._wake.set()
-        return await asyncio.shield(future)
+        return await future
 
     async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` outside any transaction, before `run` is started (pragmas, migrations)."""
@@ -86,17 +85,16 @@ class Flusher:
                 outcome, sqlite3.IntegrityError
             ):
                 self.broken = self.broken or translate(outcome, self._database)
-                future.set_exception(self.broken)
+                _fail(future, self.broken)
             elif isinstance(outcome, BaseException):
-                future.set_exception(outcome)
+                _fail(future, outcome)
             else:
                 future.set_result(outcome)
 
 
-def _look_at(future: asyncio.Future[Any]) -> None:
-    # A cancelled caller no longer looks; the error is in `broken` for everybody who comes after.
-    if not future.cancelled():
-        future.exception()
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    future.set_exception(error)
+    future.exception()  # looked at: a caller that is cancelled at this moment won't
 
 
 def _run_group(connection: sqlite3.Connection, works: list[Work]) -> list[Any]:

@@ -1,0 +1,137 @@
+"""The program's `Http` with everything of its own but the sockets: a session that speaks to the network in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from runner.http import Http
+from runner.simulator.reply import Reply
+from tests.simulation.network import LATEST, Network, unreachable
+
+CHUNK = 8192
+_SILENCE = 30.0
+
+
+class Wire:
+    """Stands for `aiohttp.ClientSession`. `patience` is its limit for a whole exchange, in seconds."""
+
+    def __init__(self, network: Network, patience: float | None) -> None:
+        self._net = network
+        self._patience = patience
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        url: URL,
+        *,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        allow_redirects: bool,
+        trace_request_ctx: SimpleNamespace,
+    ) -> AsyncIterator[Answer]:
+        """Send a request and wait for its answer."""
+        assert not allow_redirects
+        reply = await self._exchange(method, url, headers, data or b"", trace_request_ctx)
+        yield Answer(reply, url, self._net)
+
+    async def get(self, url: URL, *, headers: Mapping[str, str], allow_redirects: bool) -> Answer:
+        """Ask for a result."""
+        assert not allow_redirects
+        reply = await self._exchange("GET", url, headers, b"", SimpleNamespace(left=False))
+        return Answer(reply, url, self._net)
+
+    async def _exchange(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes, sent: SimpleNamespace
+    ) -> Reply:
+        net, patience = self._net, self._patience or 1e9
+        fate = net.fate(url, method)
+        await asyncio.sleep(net.delay(""))
+        if fate == "unreachable":
+            raise unreachable(url.raw_host or "")
+        sent.left = True
+        suspends, begun = net.sky.suspends, net.sky.awake
+        if fate == "lost":
+            await asyncio.sleep(net.delay("slow"))
+            raise aiohttp.ServerDisconnectedError
+        late = LATEST * 0.95 if fate == "late" else 0.0
+        headers = {**headers, "Host": url.raw_host or ""}
+        letter = net.post(net.delay(fate) + late, method, url, headers, body)
+        if fate == "doubled":
+            letter = net.post(net.delay(fate) + 0.3, method, url, headers, body)
+        if fate == "late":
+            raise aiohttp.ServerDisconnectedError
+        await asyncio.sleep(max(0.0, letter.at - net.sky.truth) + 1e-5)
+        net.deliver()
+        reply = letter.reply
+        assert reply is not None
+        await self._travel_back(reply, fate, patience - (net.sky.awake - begun))
+        if net.sky.suspends != suspends and net.throw(0.7):
+            raise aiohttp.ServerDisconnectedError
+        return reply
+
+    async def _travel_back(self, reply: Reply, fate: str, left: float) -> None:
+        wait = reply.delivery.hang + self._net.delay(fate)
+        if wait > left or (self._patience is None and wait > _SILENCE):
+            await asyncio.sleep(min(max(left, 0.0), _SILENCE if self._patience is None else left))
+            raise TimeoutError
+        await asyncio.sleep(wait)
+        if reply.delivery.drop or fate == "unanswered":
+            raise aiohttp.ServerDisconnectedError
+
+
+class Answer:
+    """Stands for `aiohttp.ClientResponse`."""
+
+    def __init__(self, reply: Reply, url: URL, network: Network) -> None:
+        self._reply = reply
+        self._net = network
+        self.status = reply.status
+        self.url = url
+        self.headers = dict(reply.headers)
+        if not reply.delivery.no_length:
+            self.headers.setdefault("Content-Length", str(len(reply.body)))
+        self.content = self
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        how, body = self._reply.delivery, self._reply.body
+        if how.cut_at is not None:
+            body = body[: how.cut_at]
+        step = CHUNK if how.bytes_per_second is None else max(1, int(how.bytes_per_second * 2))
+        suspends = self._net.sky.suspends
+        for start in range(0, len(body), step):
+            await asyncio.sleep(0.002 if how.bytes_per_second is None else 2.0)
+            if self._net.sky.suspends != suspends and self._net.throw(0.7):
+                raise aiohttp.ClientPayloadError
+            yield body[start : start + step]
+        if how.cut_at is not None:
+            raise aiohttp.ClientPayloadError
+
+
+class WireHttp(Http):
+    """The program's own client, down to where the sockets would begin."""
+
+    def __init__(self, network: Network, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, resolver=object(), **kwargs)  # type: ignore[arg-type]
+        self._network = network
+
+    def _connector(self, **settings: Any) -> Any:
+        del settings
+
+    def _session(self, timeout: aiohttp.ClientTimeout, connector: Any, *middlewares: Any) -> Any:
+        del connector, middlewares
+        return Wire(self._network, timeout.total)
