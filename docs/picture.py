@@ -2,7 +2,7 @@
 
 Run it by hand, where tmux is installed, when what the live table shows has changed.
 """
-# ruff: noqa: INP001, S603, S607 - a script that starts our own program and tmux
+# ruff: noqa: INP001, S603 - a script that starts our own program and tmux
 
 from __future__ import annotations
 
@@ -28,14 +28,21 @@ OTHERWISE = re.compile(r"provider .* done .*━", re.DOTALL)
 def screens(folder: Path) -> list[str]:
     """Every screen that `runner demo` shows, four a second, colours included."""
     tmux = ["tmux", "-L", f"picture-{folder.name}", "-f", "/dev/null"]
-    (folder / "runner").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m runner "$@"\n', "utf-8")
+    (folder / "runner").write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m runner "$@"\n', "utf-8"
+    )
     (folder / "runner").chmod(0o755)
     command = f"cd {shlex.quote(str(folder))} && PATH=.:$PATH PYTHONPATH={shlex.quote(str(HERE.parent))} runner demo"
     size = ["-x", str(WIDTH), "-y", str(HEIGHT)]
     subprocess.run([*tmux, "new-session", "-d", "-s", "demo", *size, command], check=True)
     seen: list[str] = []
     while True:
-        shown = subprocess.run([*tmux, "capture-pane", "-e", "-p", "-t", "demo"], capture_output=True, text=True)
+        shown = subprocess.run(
+            [*tmux, "capture-pane", "-e", "-p", "-t", "demo"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if shown.returncode:
             return seen
         seen.append(shown.stdout)
@@ -46,11 +53,15 @@ def drawn(screen: str) -> str:
     """A screen as SVG, without fonts from elsewhere."""
     lines = screen.rstrip().splitlines()
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True, legacy_windows=False)
+        console = Console(
+            record=True, width=WIDTH, file=nowhere, force_terminal=True, legacy_windows=False
+        )
         for line in lines:
             console.print(Text.from_ansi(line), no_wrap=True, crop=True)
         form = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-        return console.export_svg(title="runner demo", theme=MONOKAI, code_format=form, unique_id="demo")
+        return console.export_svg(
+            title="runner demo", theme=MONOKAI, code_format=form, unique_id="demo"
+        )
 
 
 def main() -> None:
@@ -61,7 +72,9 @@ def main() -> None:
     for wanted in (WANTED, OTHERWISE):
         fitting = [screen for screen, text in plain if wanted.search(text)]
         if fitting:
-            (HERE / "demo.svg").write_text(drawn(fitting[len(fitting) // 2]), encoding="utf-8", newline="\n")
+            (HERE / "demo.svg").write_text(
+                drawn(fitting[len(fitting) // 2]), encoding="utf-8", newline="\n"
+            )
             return
     raise SystemExit("no screen showed the table")
 

@@ -40,7 +40,9 @@ class Money:
             )
         amount = Decimal((match["a"] or match["b"]).replace("_", "").replace(",", ""))
         if amount > _MOST:
-            raise ValueError(f"{text[:80]!r} is more money than there is. Write an amount like 25 USD")
+            raise ValueError(
+                f"{text[:80]!r} is more money than there is. Write an amount like 25 USD"
+            )
         return cls.of(amount, match["ca"] or match["cb"])
 
     @classmethod
@@ -92,6 +94,23 @@ class Price:
             count = _number(params.get("num_images") or params.get("n")) or Decimal(1)
             return Money.of(self.per_image * count, self.currency)
         return None
+
+
+@dataclass(slots=True)
+class Bill:
+    """A sum of prices, some of which may be unknown."""
+
+    total: Money | None = None
+    count: int = 0
+    unpriced: int = 0
+
+    def add(self, cost: Money | None) -> None:
+        """One more job, at this price; None where nobody knows it."""
+        self.count += 1
+        if cost is None:
+            self.unpriced += 1
+        else:
+            self.total = cost if self.total is None else self.total + cost
 
 
 def _number(value: Any) -> Decimal | None:

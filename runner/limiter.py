@@ -19,7 +19,8 @@ LONGEST_PAUSE = 3600.0
 LONGEST_LIMITED = 3600.0  # of nothing but "slow down" before the provider is held
 STRIKES = 2  # answers that refuse the account before the provider is held
 FIRST_PROBE = 15.0  # seconds until one more job in flight is tried after a refusal for crowding
-LONGEST_PROBE = 60.0
+LONGEST_PROBE = 45.0
+NEXT_PROBE = 0.5  # seconds until the next one, after one that was taken: the provider has grown, nobody knows how far
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,15 @@ class Limiter:
         self.detail = ""
         self.held = False
         self.probing = False
-        self._strikes = 0
+        self._strikes = 0  # answers in a row that made every job wait
+        self._refusals = 0  # those of them that refused the account
         self._proven = False
         self._limited_since: float | None = None
         self._probe_at = math.inf
         self._probe_gap = FIRST_PROBE
+        self._raised = (
+            False  # the ceiling was raised by one, and nobody knows yet whether it will be taken
+        )
 
     def __repr__(self) -> str:
         """State in one line."""
@@ -79,12 +84,10 @@ class Limiter:
             return Room(min(self.paused_until - now, LONGEST_PAUSE), f"paused: {self.cause}")
         if self.posts >= self._posts_allowed:
             return Room(math.inf, f"{self.posts} submits in the air")
-        if self.ceiling is not None and now >= self._probe_at:
-            self.ceiling += 1
-            self._probe_at = now + self._probe_gap
         cap = self.cap
-        if cap is not None and self.in_flight >= cap:
-            wait = self._probe_at - now if self.ceiling == cap else math.inf
+        if cap is not None and self.in_flight >= cap and not self._may_probe(now):
+            grows = cap != self.limits.in_flight
+            wait = self._probe_at - now if grows else math.inf
             return Room(max(wait, 0.01), f"{self.in_flight} in flight, {cap} allowed")
         return max(
             self._permit(self.submits, now),
@@ -92,12 +95,22 @@ class Limiter:
             key=lambda room: room.wait,
         )
 
+    def _may_probe(self, now: float) -> bool:
+        """Whether one more than the ceiling may be tried."""
+        most = self.limits.in_flight
+        full = self.ceiling is not None and self.in_flight >= self.ceiling
+        return full and now >= self._probe_at and (most is None or self.in_flight < most)
+
     def request_wait(self, now: float) -> float:
         """Seconds until a poll may go."""
         return self.requests.wait(now) if self.requests else 0.0
 
     def sending(self, now: float) -> None:
         """A submit leaves: it takes its place among posts and jobs in flight."""
+        if self.ceiling is not None and self._may_probe(now):
+            self.ceiling += 1
+            self._raised = True
+            self._probe_at = now + self._probe_gap
         self.posts += 1
         self.in_flight += 1
         for permits in (self.submits, self.requests):
@@ -132,13 +145,18 @@ class Limiter:
 
     def accepted(self, now: float) -> None:
         """The provider took a job: whatever it refused before, it is open now."""
-        self._strikes = 0
-        self._proven, self.probing = True, False
+        self._strikes = self._refusals = 0
+        self._proven, self.probing, self.held = True, False, False
         self._limited_since = None
         self.cause, self.detail = None, ""
-        if self.ceiling is not None and self.in_flight >= self.ceiling:
+        if (
+            self._raised
+            and self.ceiling is not None
+            and self.in_flight - self.posts >= self.ceiling
+        ):
+            self._raised = False
             self._probe_gap = FIRST_PROBE
-            self._probe_at = min(self._probe_at, now + self._probe_gap)
+            self._probe_at = now + NEXT_PROBE
 
     def refused(self, event: Refused, now: float) -> None:
         """The provider did not take a job: slow down, wait or stop, as the answer says."""
@@ -152,8 +170,9 @@ class Limiter:
         backoff = min(FIRST_BACKOFF * 2 ** (self._strikes - 1), LONGEST_BACKOFF)
         wait = backoff if event.retry_after is None else max(event.retry_after, 0.5)
         self.paused_until = max(self.paused_until, now + min(wait, LONGEST_PAUSE))
-        if event.cause.refused and self._strikes >= (1 if self.probing else STRIKES):
-            self.held = True
+        if event.cause.refused:
+            self._refusals += 1
+            self.held = self.held or self._refusals >= (1 if self.probing else STRIKES)
         if event.cause is Cause.RATE_LIMITED:
             # Gateways rewrite "no money upstream" to "too busy": an hour of nothing else is not a rate limit.
             self._limited_since = now if self._limited_since is None else self._limited_since
@@ -161,8 +180,9 @@ class Limiter:
 
     def _crowded(self, event: Refused, now: float) -> None:
         self.ceiling = max(1, self.in_flight - self.posts)
+        self._raised = False
+        self._probe_at = now + min(event.retry_after or self._probe_gap, LONGEST_PAUSE)
         self._probe_gap = min(self._probe_gap * 2, LONGEST_PROBE)
-        self._probe_at = now + (event.retry_after or self._probe_gap)
 
     def remember(
         self, ceiling: int | None, held_by: Cause | None, detail: str, now: float, *, again: bool

@@ -60,7 +60,9 @@ class Rate:
             raise ValueError(f"{_shown(text)} is not a rate. Write a count and a window: 30/1m")
         window = (float(match[2]) if match[2] else 1.0) * _UNIT[match[3]]
         if not window > 0:
-            raise ValueError(f"{_shown(text)} has an empty window. Write a count and a window: 30/1m")
+            raise ValueError(
+                f"{_shown(text)} has an empty window. Write a count and a window: 30/1m"
+            )
         return cls(int(match[1]), window)
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from runner.budget import Money
+from runner.budget import Bill, Money
 from runner.errors import ManifestError, Problem, UsageError
 from runner.job import Spec, State
 from runner.manifest import Draft, Manifest, expand
@@ -150,21 +150,16 @@ def plan(manifest: Manifest, providers: Mapping[str, Provider], reader: Reader |
     checker = Checker(manifest, providers)
     names, all_known = _stored(manifest, reader)
     kept: Counter[State] = Counter()
-    new = changed = unpriced = 0
-    total: Money | None = None
+    bill = Bill()
+    changed = 0
     samples: list[Spec] = []
     specs = checker.specs()
     while page := list(islice(specs, PAGE)):
         known = reader.known([spec.key for spec in page]) if reader else {}
         kept.update(known.values())
-        for spec in page:
-            if spec.key in known:
-                continue
-            new += 1
+        for spec in (spec for spec in page if spec.key not in known):
+            bill.add(checker.price(spec))
             changed += spec.id in names
-            cost = checker.price(spec)
-            unpriced += cost is None
-            total = total if cost is None else (cost if total is None else total + cost)
             if len(samples) < SAMPLES:
                 samples.append(spec)
     return Plan(
@@ -173,12 +168,12 @@ def plan(manifest: Manifest, providers: Mapping[str, Provider], reader: Reader |
         model=manifest.model,
         host=urlsplit(checker.provider.base_url).netloc,
         media_hosts=checker.provider.media_hosts,
-        new=new,
+        new=bill.count,
         changed=changed,
         kept=dict(kept),
         orphaned=all_known - sum(kept.values()),
-        price=total,
-        unpriced=unpriced,
+        price=bill.total,
+        unpriced=bill.unpriced,
         budget=manifest.budget,
         samples=tuple(samples),
         warnings=tuple(checker.warnings),

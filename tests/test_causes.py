@@ -59,5 +59,7 @@ def test_every_error_has_an_exit_code() -> None:
 
 def test_a_manifest_error_shows_every_problem_in_order() -> None:
     """All mistakes at once, in file order, each in the form that an editor turns into a link."""
-    error = ManifestError([Problem("a.yaml", 9, 1, "second"), Problem("a.yaml", 2, 3, "first", warning=True)])
+    error = ManifestError(
+        [Problem("a.yaml", 9, 1, "second"), Problem("a.yaml", 2, 3, "first", warning=True)]
+    )
     assert str(error) == "a.yaml:2:3: warning: first\na.yaml:9:1: second"

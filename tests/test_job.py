@@ -69,7 +69,12 @@ def test_every_state_can_end(state: State) -> None:
 
 def test_no_way_leads_round_the_intent() -> None:
     """Nothing is submitting without an intent, and nothing runs that was neither sent nor adopted by a person."""
-    into = {(state, kind) for state, row in TRANSITIONS.items() for kind, to in row.items() if to is State.SUBMITTING}
+    into = {
+        (state, kind)
+        for state, row in TRANSITIONS.items()
+        for kind, to in row.items()
+        if to is State.SUBMITTING
+    }
     assert into == {(State.QUEUED, events.Intended)}
     assert State.RUNNING not in TRANSITIONS[State.QUEUED].values()
     assert State.READY not in TRANSITIONS[State.QUEUED].values()
@@ -88,7 +93,9 @@ def test_a_pair_is_in_the_table_or_raises(state: State, kind: type[Event]) -> No
     if kind in TRANSITIONS[state]:
         assert transition(state, EXAMPLES[kind]) is TRANSITIONS[state][kind]
     else:
-        with pytest.raises(IllegalTransition, match=f"{kind.__name__} can't happen to a {state} job"):
+        with pytest.raises(
+            IllegalTransition, match=f"{kind.__name__} can't happen to a {state} job"
+        ):
             transition(state, EXAMPLES[kind])
 
 
@@ -107,7 +114,9 @@ def test_no_sequence_leaves_the_table(happened: list[Event]) -> None:
             assert state in TRANSITIONS[before].values()
 
 
-async def follow(store: SqliteStore, job: Job, event: Event, now: float, due_at: float | None) -> Job:
+async def follow(
+    store: SqliteStore, job: Job, event: Event, now: float, due_at: float | None
+) -> Job:
     """Record an event as the engine does, and say what the engine then believes."""
     if isinstance(event, events.Intended):
         assert await store.intend(job, event, 1, now) is Intent.DURABLE
@@ -133,11 +142,19 @@ class Story:
         detail = self._draw(st.sampled_from(["", "what the provider said", "ein Käse"]))
         made: Mapping[type[Event], Event] = {
             events.Intended: events.Intended(
-                job.attempt + 1, f"{job.number}-{job.attempt + 1}", "digest", "fal", T0 + self._sent + 30.125
+                job.attempt + 1,
+                f"{job.number}-{job.attempt + 1}",
+                "digest",
+                "fal",
+                T0 + self._sent + 30.125,
             ),
-            events.Accepted: events.Accepted(Remote(f"{job.number}-{self._sent}", {"status": "/s"})),
+            events.Accepted: events.Accepted(
+                Remote(f"{job.number}-{self._sent}", {"status": "/s"})
+            ),
             events.Refused: events.Refused(cause, detail),
-            events.Rejected: events.Rejected(cause, detail, self._draw(st.sampled_from([True, False, None]))),
+            events.Rejected: events.Rejected(
+                cause, detail, self._draw(st.sampled_from([True, False, None]))
+            ),
             events.Unclear: events.Unclear(detail, cause),
             events.Delayed: events.Delayed(cause, detail),
         }
@@ -236,7 +253,9 @@ def test_the_parts_of_a_key_do_not_run_together() -> None:
     assert key(params={"a": "b", "c": "d"}) != key(params={"a": "b,c", "d": ""})
 
 
-_scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+_scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+)
 
 
 @QUICK

@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("store", "wakeups", "http", "files"),
     ("steps",),
     ("engine",),
-    ("report", "looking", "planning", "app"),
+    ("report", "looking", "verification", "actions", "planning", "app"),
     ("examples", "web", "cli", "__main__", "__init__"),
 )  # fmt: skip
 PLACE = {name: (row, column) for row, names in enumerate(ROWS) for column, name in enumerate(names)}
@@ -31,7 +31,18 @@ PURE_ROWS = 3
 
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 40
-EMPTY_NAMES = {"util", "utils", "common", "helper", "helpers", "base", "manager", "managers", "misc", "core"}
+EMPTY_NAMES = {
+    "util",
+    "utils",
+    "common",
+    "helper",
+    "helpers",
+    "base",
+    "manager",
+    "managers",
+    "misc",
+    "core",
+}
 TIME_AND_CHANCE = {
     "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.sleep",
     "asyncio.sleep", "uuid.uuid1", "uuid.uuid4", "datetime.datetime.now", "datetime.datetime.utcnow",
@@ -141,7 +152,9 @@ def test_the_simulator_is_an_independent_witness() -> None:
     """The simulator imports nothing of what it is used to test."""
     mine = [path for path in MODULES if path not in OURS]
     assert mine
-    assert [where(p, line, name) for p in mine for name, line in inside(p) if top(name) != WITNESS] == []
+    assert [
+        where(p, line, name) for p in mine for name, line in inside(p) if top(name) != WITNESS
+    ] == []
 
 
 def find_cycle(graph: Mapping[str, set[str]]) -> list[str]:
@@ -182,7 +195,9 @@ def test_no_import_is_for_the_type_checker_alone() -> None:
 
 def test_a_module_fits_in_a_head() -> None:
     """No module is longer than 300 lines, and none is named after nothing."""
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in MODULES
+    }
     assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
     parts = {part for path in MODULES for part in path.relative_to(ROOT).with_suffix("").parts}
     assert parts & EMPTY_NAMES == set()
@@ -214,7 +229,9 @@ def uses(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                stands_for[alias.asname or top(alias.name)] = alias.name if alias.asname else top(alias.name)
+                stands_for[alias.asname or top(alias.name)] = (
+                    alias.name if alias.asname else top(alias.name)
+                )
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 stands_for[alias.asname or alias.name] = f"{node.module}.{alias.name}"
@@ -228,10 +245,15 @@ def uses(path: Path) -> Iterator[tuple[str, int]]:
 def test_one_module_reads_the_clock_and_none_rolls_dice() -> None:
     """Time comes from clock.py and chance from nowhere, so that every decision can be tested with values."""
     clock = ROOT / "clock.py"
-    found = [where(p, line, n) for p in OURS if p != clock for n, line in uses(p) if n in TIME_AND_CHANCE]
+    found = [
+        where(p, line, n) for p in OURS if p != clock for n, line in uses(p) if n in TIME_AND_CHANCE
+    ]
     assert found == []
     chance = [
-        where(p, line, n) for p in OURS for n, line in imported(p) if top(n) in ("random", "secrets")
+        where(p, line, n)
+        for p in OURS
+        for n, line in imported(p)
+        if top(n) in ("random", "secrets")
     ]
     assert chance == []
     assert {name for name, _ in uses(clock)} >= {"time.time", "time.monotonic", "asyncio.sleep"}

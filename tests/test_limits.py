@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -30,13 +31,13 @@ def test_a_duration_is_read(text: str | float, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "h", "90", "1h30", "-5s", "5 parsecs", "1..5h", "1h,30m", "1e3s", "s90", "٥s", True, "9" * 400 + "h", -1, -0.5, math.nan,
-     math.inf],
+    "text", ["", "h", "90", "1h30", "-5s", "5 parsecs", "1..5h", "1h,30m", "1e3s", "s90", "\u0665s", True,
+             "9" * 400 + "h", -1, -0.5, math.nan, math.inf],
     ids=lambda text: str(text)[:20],
 )  # fmt: skip
 def test_what_is_not_a_duration_is_refused(text: str | float) -> None:
     """The message says what to write."""
-    with pytest.raises(ValueError, match="is not a duration. Write 90s"):
+    with pytest.raises(ValueError, match=r"is not a duration\. Write 90s"):
         parse_duration(text)
 
 
@@ -79,7 +80,7 @@ def test_a_rate_is_read_and_shown(text: str, rate: Rate, shown: str) -> None:
     "text",
     [
         "", "30", "30/", "/1m", "0/1m", "-1/1m", "30/0s", "30/1", "30/1y", "1.5/1m", "30/./s", "1/.s", "30/1..5s",
-        "30/1m/2", "1/" + "9" * 400 + "d", "9" * 5_000 + "/1m", "٣/1m",
+        "30/1m/2", "1/" + "9" * 400 + "d", "9" * 5_000 + "/1m", "\u0663/1m",
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
@@ -114,7 +115,10 @@ RATES = st.builds(Rate, st.integers(1, 5), st.sampled_from([0.5, 1.0, 2.0]))
 
 
 def drive(
-    permits: Permits, delays: list[tuple[int, int]], start: float, answers: list[tuple[float, float]]
+    permits: Permits,
+    delays: list[tuple[int, int]],
+    start: float,
+    answers: list[tuple[float, float]],
 ) -> tuple[list[float], list[float]]:
     """Send as soon as permitted, with these delays; returns when each request left and when it reached the server.
 
@@ -150,7 +154,7 @@ def test_no_server_ever_sees_more_than_the_rate(rate: Rate, delays: list[tuple[i
 def test_requests_keep_their_distance(rate: Rate, delays: list[tuple[int, int]]) -> None:
     """Two sends are never closer than the window's share, which is what token buckets count."""
     sent, _ = drive(Permits(rate), delays, T0, [])
-    gaps = [later - earlier for earlier, later in zip(sent, sent[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
     assert all(gap >= rate.window / rate.count - TICK for gap in gaps)
 
 
@@ -169,7 +173,9 @@ def test_the_rate_holds_across_a_restart(
     permits = Permits(rate)
     for answered, _ in answers:
         permits.hold(min(answered, killed))
-    arrived = [min(at, killed) for at in arrived]  # what had not left this machine when it died never arrives
+    arrived = [
+        min(at, killed) for at in arrived
+    ]  # what had not left this machine when it died never arrives
     _, more = drive(permits, after, killed, [])
     assert not server_refuses(arrived + more, rate.count, rate.window)
 

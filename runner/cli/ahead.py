@@ -9,7 +9,7 @@ from rich.text import Text
 
 from runner.cli.general import General
 from runner.cli.session import Session
-from runner.cli.words import count, plain, shell
+from runner.cli.words import count, plain, shell, typed
 from runner.job import State
 from runner.manifest import load
 from runner.planning import Plan
@@ -38,9 +38,8 @@ def plan(general: General, manifests: Sequence[Path]) -> None:
         for warning in found.warnings:
             out.note(plain(str(warning)), style="yellow")
         out.say(*_shown(session, found))
-    out.say("Nothing has been sent.")
-    if not out.json:
-        out.say(f"Next     {session.command('run ' + ' '.join(map(shell, manifests)))}")
+    first, *rest = typed(session.command(f"run {' '.join(map(shell, manifests))}"), 9, out.width)
+    out.say("Nothing has been sent.", f"Next     {first.strip()}", *rest)
 
 
 def _shown(session: Session, found: Plan) -> Iterable[Text]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.stage import Books, Stage, environment
-from runner.cli.words import count, duration, plain, prose, shell
+from runner.cli.words import count, duration, plain, prose, shell, typed
 from runner.errors import RunnerError
 from runner.job import State
 from runner.looking import look_at
@@ -185,7 +185,8 @@ class Demonstration:
 
     def _show_command(self) -> None:
         if not self._out.quiet:
-            self._out.say(f"   $ runner {' '.join(map(shell, self._arguments()))}", style="dim")
+            command = f"$ runner {' '.join(map(shell, self._arguments()))}"
+            self._out.say(*typed(command, 3, self._out.width), style="dim")
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._out.flush()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from runner.causes import Cause
 from runner.cli.session import Session
-from runner.cli.words import count, plain, prose, shell
+from runner.cli.words import count, plain, prose, shell, typed
 from runner.report import BatchReport
 from runner.store.contract import Batch
 from runner.store.reader import Group
@@ -69,13 +69,16 @@ def explained(
 
 
 def _how(fix: str, width: int | None) -> Iterable[Text]:
-    """What to do; a command stands on a line of its own, where it can be copied."""
-    words, colon, command = fix.rpartition(": runner ")
-    if width is None or not colon:
-        yield from map(Text, prose(f"fix: {fix}", 8, width))
+    """What to do; on a terminal each command stands on lines of its own, where it can be copied."""
+    if width is None:
+        yield Text(f"        fix: {fix}")
         return
-    yield from map(Text, prose(f"fix: {words}:", 8, width))
-    yield Text(f"          runner {command}")
+    for number, clause in enumerate(fix.split("; ")):
+        lead = "" if number else "fix: "
+        words, colon, command = clause.partition(": runner ")
+        yield from map(Text, prose(f"{lead}{words}{':' if colon else ''}", 8, width))
+        if colon:
+            yield from map(Text, typed(f"runner {command}", 10, width))
 
 
 def fix_for(session: Session, fix: str, batch: Batch | None, example: str) -> str:

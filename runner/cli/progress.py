@@ -187,8 +187,8 @@ def trouble(job: Job, event: Event) -> str | None:
     if job.state is State.FAILED:
         return "failed"
     if job.state is State.IN_DOUBT and isinstance(event, Unclear):
-        return "in doubt"
-    if job.cause is not None and job.cause.needs_person and not job.state.ended:
+        return "in doubt" if job.due_at is None else None  # else it is looked up at the provider
+    if job.cause is not None and job.cause.needs_person and job.state is not State.IN_DOUBT:
         return "needs you"
     return None
 

@@ -190,12 +190,19 @@ class _Conductor:
             state: sum(number for (_, _, each), number in counts.items() if each is state)
             for state in State
         }
-        sending, saving = numbers[State.SUBMITTING], numbers[State.READY]
-        return (
-            f"Stopping: no new submits. {count(sending, 'submit')} in the air and {count(saving, 'download')} "
-            f"may end first (30 s at most); {count(numbers[State.RUNNING], 'job')} at the provider will be "
-            "fetched by the next run. Once more stops at once."
-        )
+        first = [
+            count(numbers[state], noun)
+            for state, noun in ((State.SUBMITTING, "submit"), (State.READY, "download"))
+            if numbers[state]
+        ]
+        parts = ["Stopping: no new submits."]
+        if first:
+            parts.append(f"Up to 30 s for {' and '.join(first)}.")
+        if numbers[State.RUNNING]:
+            parts.append(
+                f"The next run fetches {count(numbers[State.RUNNING], 'job')} that the provider makes."
+            )
+        return " ".join([*parts, "Once more stops at once."])
 
 
 def _display(session: Session) -> Display:

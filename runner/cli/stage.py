@@ -22,7 +22,7 @@ REFUSED_WORD = "brawl"
 _LEDGER = re.compile(r"(http://[^\s/]+)/_sim/ledger")
 _OPTIONS = (
     "--port", "0", "--seed", "7", "--queue-time", "uniform:0.2,0.6", "--run-time", "uniform:1,4",
-    "--concurrency", "4", "--policy-word", REFUSED_WORD,
+    "--concurrency", "5", "--policy-word", REFUSED_WORD,
     "--fault", "too-many-once,system=fal,path=/fal-ai/*/text-to-video",
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +11,10 @@ from rich.text import Text
 from runner.causes import Cause
 from runner.cli.piles import explained, fix_for, piled
 from runner.cli.session import Session
-from runner.cli.words import amounts, count, duration, plain
+from runner.cli.words import amounts, count, duration, plain, shell, typed
 from runner.job import State
 from runner.report import BatchReport, Report, needs_person
+from runner.store.reader import Group
 
 
 class Ending(Protocol):
@@ -95,14 +96,18 @@ def next_command(session: Session, report: Report, ran: Ran | None = None) -> st
         names = ran.ending.over_budget
         over = next((each.batch for each in report.batches if each.batch.name in names), None)
         return fix_for(session, Cause.BUDGET.fix, over, "")
-    for batch in report.batches:
-        for pile in piled(group for group in batch.groups if needs_person(group)):
-            return fix_for(session, pile.cause.fix, batch.batch, pile.example)
-    if any(_movable(batch) for batch in report.batches):
+    bad = _example(report, needs_person)
+    if bad is None and any(_movable(batch) for batch in report.batches):
         return session.command("resume")
+    bad = bad or _example(report, lambda group: group.state is State.FAILED)
+    return None if bad is None else session.command(f"show {bad}")
+
+
+def _example(report: Report, wanted: Callable[[Group], bool]) -> str | None:
+    """One job of the largest pile of such jobs, as `show` takes it."""
     for batch in report.batches:
-        for pile in piled(group for group in batch.groups if group.state is State.FAILED):
-            return fix_for(session, pile.cause.fix, batch.batch, pile.example)
+        for pile in piled(group for group in batch.groups if wanted(group)):
+            return shell(f"{plain(batch.batch.name)}/{plain(pile.example)}")
     return None
 
 
@@ -218,7 +223,9 @@ def _foot(session: Session, report: Report, ran: Ran | None) -> Iterable[Text]:
         yield Text(f"{plain(name)}: {Cause.BUDGET.explanation}", style="yellow")
     command = next_command(session, report, ran)
     if command is not None:
-        yield Text.assemble(("Next     ", "bold"), command)
+        first, *rest = typed(command, 9, session.out.width)
+        yield Text.assemble(("Next     ", "bold"), first.strip())
+        yield from map(Text, rest)
 
 
 def _for_a_person(session: Session, report: Report, ran: Ran) -> Iterable[Text]:

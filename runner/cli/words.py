@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -85,6 +86,17 @@ def prose(text: str, indent: int, width: int | None) -> list[str]:
         text, max(30, width - indent - 1), break_long_words=False, break_on_hyphens=False
     )
     return [" " * indent + line for line in lines] or [""]
+
+
+def typed(command: str, indent: int, width: int | None) -> list[str]:
+    """A command to be copied: where it is too long for the terminal, in lines that a shell joins again."""
+    if width is None or os.name == "nt" or len(command) + indent < width:
+        return [" " * indent + command]
+    first, *rest = textwrap.wrap(
+        command, max(30, width - indent - 6), break_long_words=False, break_on_hyphens=False
+    )
+    lines = [" " * indent + first, *(" " * (indent + 4) + line for line in rest)]
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def shell(path: object) -> str:

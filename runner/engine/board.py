@@ -103,7 +103,7 @@ class Board:
         """When to ask again."""
         lane = self.lane(flight)
         least = lane.traits(flight.job.spec.model).min_poll
-        gap = self.law(flight).gap(now - flight.submitted_at, TRADES[lane.provider.poll], least)
+        gap = self.law(flight).gap(flight.waited(now), TRADES[lane.provider.poll], least)
         return now + (max(gap, GAP_WHEN_STUCK) if flight.stuck_seen else gap)
 
     def count(self, batch: int, before: Job | None, after: Job) -> None:

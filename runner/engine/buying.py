@@ -172,7 +172,7 @@ class Buyer:
                 await self._r.record(flight, event, self._r.board.next_poll(flight, now))
             case Finished():
                 await self._r.finished(flight, event)
-            case Absent() if now < flight.submitted_at + self._r.options.settle:
+            case Absent() if flight.waited(now) < self._r.options.settle:
                 # Asked too soon to believe it: a request on its way may still arrive.
                 self._r.board.wake(flight, flight.submitted_at + self._r.options.settle)
             case Absent() | Rejected():

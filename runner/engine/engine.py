@@ -249,6 +249,7 @@ class Engine:
                 source.next_at - now
                 for source in lane.sources
                 if source.next_at is not None
+                and not source.refilling  # its end wakes the loop; until then there is nothing to do
                 and not source.over_budget
                 and len(source.pending) < PAGE // 4
             )

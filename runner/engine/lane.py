@@ -55,6 +55,11 @@ class Flight:
     stuck_seen: bool = False
     expires_at: float | None = None
 
+    def waited(self, now: float) -> float:
+        """Seconds since it was submitted. A clock that was set back since says nothing, so it counts from now."""
+        self.submitted_at = min(self.submitted_at, now)
+        return now - self.submitted_at
+
 
 class Lane:
     """A provider, its limits, and the jobs of this run that go through it."""

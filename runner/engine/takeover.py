@@ -15,6 +15,8 @@ from runner.store import Batch, Claimed, ProviderState, Store
 
 PROBES_AN_HOUR = 3  # of a provider that refused the account
 
+LONGEST_ANSWER = 120.0  # seconds from a submit to its answer: permits are held from the answer on
+
 
 async def take_over(
     board: Board,
@@ -52,7 +54,8 @@ async def _lane(store: Store, provider: Provider, batches: Sequence[Batch], now:
     limits = lane.limiter.limits
     windows = [rate.window for rate in (limits.submits, limits.requests) if rate]
     if windows:
-        lane.limiter.resume_from(await store.recent_submits(provider.name, now - max(windows)))
+        since = now - max(windows) - LONGEST_ANSWER
+        lane.limiter.resume_from(await store.recent_submits(provider.name, since))
     known = await store.provider_state(provider.name)
     cause = Cause(known.cause) if known.cause else None
     lane.probes = [at for at in known.probes if now - 3600 < at <= now]

@@ -37,7 +37,7 @@ class Watcher:
             case Progressed():
                 await self._progressed(flight, event)
             case Finished():
-                self._r.board.learn(flight, now - flight.submitted_at)
+                self._r.board.learn(flight, flight.waited(now))
                 await self._r.finished(flight, event)
             case Delayed(cause=Cause.LOST_REMOTE):
                 await self._unknown_there(flight, event)
@@ -55,7 +55,7 @@ class Watcher:
         now = self._r.now()
         flight.trouble = 0
         timeout = self._timeout(flight)
-        if timeout is not None and now - flight.submitted_at > timeout:
+        if timeout is not None and flight.waited(now) > timeout:
             flight.stuck_seen = True
             if flight.job.cause is not Cause.STUCK:
                 event_ = Delayed(

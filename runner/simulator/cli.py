@@ -26,7 +26,7 @@ winfull, quickrouter, uniapi, kling-gateway, fal, kling; without /as/SYSTEM anyt
 \b
 Examples:
   runner simulate
-  runner --providers state/simulator/providers.yaml run jobs/01-first.yaml
+  runner --providers state/simulator/providers.yaml run jobs/01-simulator.yaml
   runner simulate --fault accepted-then-dropped,rate=0.1 --fault media-cut,times=2
   runner simulate --run-time lognormal:20,60 --concurrency 4 --rate-limit sliding:30/1m
   runner simulate --set kling-gateway.fetch=F2 --set uniapi.placeholder=own
@@ -157,13 +157,13 @@ async def serve(
     """
     stop = stop or asyncio.Event()
     async with Simulator(settings, faults, host=host, port=port) as sim:
-        for name, url in sim.base_urls.items():
-            say(f"{name:<14} {url}")
-        if write is not None:
-            target, _ = sim.write_files(write)
-            say(f"\nrunner --providers {target} run jobs/...")
-        say(f"curl {sim.url}/_sim/ledger    (what was bought; also log, faults)\nCtrl-C stops.")
         with _signals(stop):
+            for name, url in sim.base_urls.items():
+                say(f"{name:<14} {url}")
+            if write is not None:
+                target, _ = sim.write_files(write)
+                say(f"\nrunner --providers {target} run jobs/...")
+            say(f"curl {sim.url}/_sim/ledger    (what was bought; also log, faults)\nCtrl-C stops.")
             await stop.wait()
         spent = sim.ledger.spent(sim.now)
         say(f"{len(sim.ledger)} tasks accepted, {spent:.2f} USD not spent.")

@@ -114,17 +114,23 @@ def counts(
     """Jobs by batch, provider and state."""
     rows = connection.execute(
         "SELECT batch, provider, state, count(*) FROM job WHERE batch IN"
-        f" {_among(batches)} AND (orphan = 0 OR attempt > 0 OR state <> 'queued') GROUP BY 1, 2, 3"
+        f" {_among(batches)} AND (orphan = 0 OR state NOT IN ('queued', 'failed', 'cancelled')) GROUP BY 1, 2, 3"
     ).fetchall()
     return {(batch, provider, State(state)): count for batch, provider, state, count in rows}
 
 
 def recent_submits(connection: sqlite3.Connection, provider: str, since: float) -> list[float]:
-    """Times of the attempts since then. Rows are in the order of time, so the newest are read first."""
+    """Times of the attempts since then: when each was answered, or else intended.
+
+    The provider saw a request before its answer came, so a permit that is held from then on is never back too early.
+    Rows are in the order of time, so the newest are read first.
+    """
     found: list[float] = []
-    cursor = connection.execute("SELECT provider, intended_at FROM attempt ORDER BY id DESC")
-    for name, at in cursor:
-        if at < since * 1000:
+    cursor = connection.execute(
+        "SELECT provider, intended_at, coalesce(answered_at, intended_at) FROM attempt ORDER BY id DESC"
+    )
+    for name, intended_at, at in cursor:
+        if intended_at < since * 1000:
             break
         if name == provider:
             found.append(at / 1000)
@@ -146,7 +152,7 @@ def provider_state(connection: sqlite3.Connection, provider: str) -> ProviderSta
         cause=cause,
         detail=detail or "",
         in_flight=in_flight,
-        probes=tuple(parse_json(probes.encode())),
+        probes=tuple(parse_json(probes.encode()) or ()),
     )
 
 

@@ -131,10 +131,10 @@ class Store(Protocol):
         """When the earliest queued job of these batches falls due; None where there is none."""
 
     async def counts(self, batches: Sequence[int]) -> dict[tuple[int, str, State], int]:
-        """Jobs by batch, provider and state; orphaned ones that were never sent are left out."""
+        """Jobs by batch, provider and state; of orphaned ones only what was, or may have been, bought for good."""
 
     async def recent_submits(self, provider: str, since: float) -> list[float]:
-        """When the attempts since then were intended, so that a rate holds across a restart."""
+        """When the attempts since then were answered, or else intended, so that a rate holds across a restart."""
 
     async def provider_state(self, provider: str) -> ProviderState:
         """What earlier runs learned of a provider."""

@@ -1,8 +1,8 @@
 """The one writing connection, and the task that commits in groups.
 
 Whatever queued up during the last commit is the next transaction: a durable commit costs the same for one write as for
-a hundred. A caller hands over a whole write as a function of the connection and awaits its future. Cancelling the caller
-cancels only that future, which nobody asks before writing: it never cancels, halves or reorders a write.
+a hundred. A caller hands over a whole write as a function of the connection and awaits its future. Cancelling the
+caller cancels only that future, which nobody asks before writing: it never cancels, halves or reorders a write.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ class Flusher:
             group, self._pending = self._pending, []
             if group:
                 await self._commit(group)
+        self.broken = self.broken or StoreError(
+            f"{self._database} is closed: this write came too late"
+        )
 
     def close(self) -> None:
         """Commit what is pending, then end `run`."""

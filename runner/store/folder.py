@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StoreError, StoreFull
+
+_HEADER = 100  # bytes that every SQLite file begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,19 @@ class StateFolder:
         """The folder that results are saved in."""
         return self.root / "outputs"
 
+    def is_empty(self) -> bool:
+        """Whether there is no database yet.
+
+        Raises:
+            StoreError: there is less than the beginning of one, which SQLite would take for none and begin anew.
+        """
+        size = self.database.stat().st_size if self.database.exists() else 0
+        if 0 < size < _HEADER:
+            raise StoreError(
+                f"{self.database} is damaged: it was cut off after {size} bytes. Restore it from a copy"
+            )
+        return size == 0
+
     def prepare(self) -> None:
         """Create what is missing, private to the user whatever the umask, and prove that it can be written.
 
@@ -40,8 +56,13 @@ class StateFolder:
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.outputs.mkdir(mode=0o755, exist_ok=True)
+            if not self.database.exists():
+                # The folder may be one that was made by hand, or that came with a checkout.
+                with contextlib.suppress(OSError):
+                    self.root.chmod(0o700)
             # SQLite gives its -wal and -shm files the database file's own mode.
             os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
+            self.is_empty()
             probe = self.outputs / f".probe-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
@@ -52,15 +73,15 @@ class StateFolder:
             ) from None
 
 
-def translate(error: sqlite3.Error, database: Path) -> StoreError:
-    """Turn SQLite's error into ours, saying what to do."""
+def translate(error: sqlite3.Error | UnicodeDecodeError, database: Path) -> StoreError:
+    """Turn SQLite's error into ours, saying what to do. A message that is no text is one about a damaged schema."""
     code = getattr(error, "sqlite_errorname", "") or ""
     if code in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"):
         return StoreFull(
             f"{database} can't be written ({code}): the disk or the quota is used up, or the disk fails. "
             "Nothing more was submitted. Free some space, then: runner resume"
         )
-    if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+    if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT") or isinstance(error, UnicodeDecodeError):
         return StoreError(
             f"{database} is damaged or no database of runner's ({error}). Restore it from a copy, "
             "or move it away to begin anew: jobs that it knew would then be bought again"

@@ -73,12 +73,8 @@ def record(
     watch: bool = False,
 ) -> State | None:
     """Move a job by an event, if it still is where the caller saw it; says where it is then."""
-    if isinstance(event, Accepted) and _known_elsewhere(connection, job, event):
-        event = Unclear(
-            f"the provider answered with id {event.remote.id}, which already belongs to another job",
-            check_after=None,
-        )
-        due_at = None
+    if isinstance(event, Accepted) and _owner(connection, job, event) not in (None, job.number):
+        event, due_at = _taken(event), None
     state = transition(job.state, event)
     at = millis(now)
     money = _money(job, event)
@@ -105,6 +101,13 @@ def record(
     _artifacts(connection, job, event, now)
     _history(connection, job.number, at, event, state)
     return state
+
+
+def _taken(event: Accepted) -> Unclear:
+    detail = (
+        f"the provider answered with id {event.remote.id}, which already belongs to another job"
+    )
+    return Unclear(detail, check_after=None)
 
 
 def _why(event: Event) -> dict[str, object]:
@@ -153,7 +156,10 @@ def _settle(
         return
     attempt, run, price, before = row
     billed = money.billed if money.billed is not None or before == 0 else before
-    remote_id = event.remote.id if isinstance(event, Accepted) else None
+    # An id that an earlier attempt of this job has stays with that one; the job follows it all the same.
+    remote_id = None
+    if isinstance(event, Accepted) and _owner(connection, job, event) is None:
+        remote_id = event.remote.id
     connection.execute(
         "UPDATE attempt SET outcome = ?, billed = ?, answered_at = coalesce(answered_at, ?),"
         " remote_id = coalesce(?, remote_id) WHERE id = ?",
@@ -187,12 +193,13 @@ def _spend(connection: sqlite3.Connection, number: int, run: int | None, micros:
         )
 
 
-def _known_elsewhere(connection: sqlite3.Connection, job: Job, event: Accepted) -> bool:
+def _owner(connection: sqlite3.Connection, job: Job, event: Accepted) -> int | None:
+    """The job that the provider gave this id to before, if there is one."""
     row = connection.execute(
         "SELECT job FROM attempt WHERE provider = ? AND remote_id = ?",
         (job.provider, event.remote.id),
     ).fetchone()
-    return row is not None and row[0] != job.number
+    return None if row is None else int(row[0])
 
 
 def _artifacts(connection: sqlite3.Connection, job: Job, event: Event, now: float) -> None:

@@ -8,8 +8,9 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from runner.errors import StoreLocked
+from runner.errors import StoreError, StoreLocked
 from runner.wire import dump_json, parse_json
 
 if sys.platform == "win32":  # pragma: no cover - not run on this project's machines
@@ -35,12 +36,17 @@ class RunnerLock:
 
     Raises:
         StoreLocked: another process holds it; the message names it.
+        StoreError: the file can't be opened.
     """
 
     def __init__(self, path: Path, now: float) -> None:
-        self._handle: int | None = os.open(
-            path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600
-        )
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        try:
+            self._handle: int | None = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"{path} can't be used: {error.strerror}. Move it away, or give another --state DIR"
+            ) from None
         try:
             _lock(self._handle)
         except OSError:
@@ -62,12 +68,13 @@ class RunnerLock:
 
 
 def _holder(path: Path) -> str:
-    note = None
+    note: Any = None
     with contextlib.suppress(OSError):
         note = parse_json(path.read_bytes())
-    if not isinstance(note, dict):
+    try:
+        since = datetime.fromtimestamp(float(note["since"]), UTC).astimezone()
+    except (TypeError, KeyError, ValueError, OverflowError, OSError):
         return f"another runner holds {path.parent}. Wait for it, or use another --state folder"
-    since = datetime.fromtimestamp(float(note.get("since", 0)), UTC).astimezone()
     return (
         f"another runner holds {path.parent}: process {note.get('pid')} on {note.get('host')}, "
         f"since {since:%Y-%m-%d %H:%M:%S}. Wait for it, stop it, or use another --state folder"

@@ -90,7 +90,8 @@ class Reader:
         rows = self._connection.execute(
             "SELECT job.batch, job.state, job.cause, job.detail, count(*), min(spec.name), job.due_at IS NULL AS held"
             f" FROM job JOIN spec ON spec.id = job.id WHERE job.cause IS NOT NULL AND job.batch IN ({among})"
-            " AND (job.orphan = 0 OR job.attempt > 0) GROUP BY 1, 2, 3, 4, 7 ORDER BY count(*) DESC"
+            " AND (job.orphan = 0 OR job.state NOT IN ('queued', 'failed', 'cancelled'))"
+            " GROUP BY 1, 2, 3, 4, 7 ORDER BY count(*) DESC"
         )
         return [
             Group(batch, State(state), cause, detail or "", count, example, bool(held))
@@ -141,10 +142,10 @@ class Reader:
         batch, _, identity = name.rpartition("/")
         rows = self._connection.execute(
             f"SELECT {JOB_COLUMNS} {_FROM} WHERE (spec.name = ?1 AND (?2 = '' OR batch.name = ?2))"
-            " OR (length(?3) >= 8 AND lower(hex(spec.key)) LIKE ?3 || '%')"
-            " OR job.id IN (SELECT attempt.job FROM attempt WHERE attempt.remote_id = ?3)"
+            " OR (length(?3) >= 8 AND substr(lower(hex(spec.key)), 1, length(?3)) = ?3)"
+            " OR job.id IN (SELECT attempt.job FROM attempt WHERE attempt.remote_id = ?4)"
             " ORDER BY job.orphan, job.id LIMIT 20",
-            (identity, batch, name.lower() if name.isalnum() else name),
+            (identity, batch, name.lower(), name),
         )
         return [job_from(row) for row in rows.fetchall()]
 
@@ -193,13 +194,17 @@ def reading(folder: StateFolder) -> Iterator[Reader | None]:
     Raises:
         StoreError: it can't be read.
     """
-    if not folder.database.exists() or folder.database.stat().st_size == 0:
+    if folder.is_empty():
         yield None
         return
     connection = None
     try:
-        connection = _open(folder)
-        yield Reader(connection) if check(connection, folder.database) else None
+        try:
+            connection = _open(folder)
+            version = check(connection, folder.database)
+        except UnicodeDecodeError as error:
+            raise translate(error, folder.database) from None
+        yield Reader(connection) if version else None
     except sqlite3.Error as error:
         raise translate(error, folder.database) from None
     finally:

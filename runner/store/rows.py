@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.causes import Cause
+from runner.errors import StoreError
 from runner.events import (
     Accepted,
     Artifact,
@@ -53,7 +54,20 @@ def remote_from(text: str | None) -> Remote | None:
 
 
 def job_from(row: sqlite3.Row | tuple[Any, ...]) -> Job:
-    """A job from a row of `JOB_COLUMNS`."""
+    """A job from a row of `JOB_COLUMNS`.
+
+    Raises:
+        StoreError: the row holds what this program never wrote.
+    """
+    try:
+        return _job_from(row)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(
+            f"the row of job {row[0]} is damaged ({error}). Restore runner.db from a copy"
+        ) from None
+
+
+def _job_from(row: sqlite3.Row | tuple[Any, ...]) -> Job:
     (
         number,
         _,
@@ -78,7 +92,7 @@ def job_from(row: sqlite3.Row | tuple[Any, ...]) -> Job:
             index=position,
             repeat=repeat,
             model=model,
-            params=parse_json(params.encode()),
+            params=dict(parse_json(params.encode()).items()),
             output=output,
         ),
         provider=provider,

@@ -72,7 +72,7 @@ class SqliteStore:
         except BaseException as error:
             await self._connection.close()
             self._lock.release()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | UnicodeDecodeError):
                 raise translate(error, database) from None
             raise
         await self._tasks.__aenter__()

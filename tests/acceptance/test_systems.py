@@ -11,8 +11,8 @@ from runner.app import App
 from runner.engine import Options
 from runner.job import State
 from runner.settings import Settings
-from runner.simulator import Simulator
 from runner.simulator import Settings as SimulatorSettings
+from runner.simulator import Simulator
 from runner.simulator.settings import Latency
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,33 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import whole
+from tests.benchmarks import (
+    concurrency,
+    expansion,
+    fetching,
+    growth,
+    peers,
+    polling,
+    rates,
+    starting,
+    waiting,
+    whole,
+)
 from tests.benchmarks.bench import Bench, SkippedError, server
 from tests.benchmarks.figures import Figure, table
 
 BENCHMARKS: dict[str, Callable[[Bench], list[Figure]]] = {
     "throughput": whole.throughput,
+    "expand": expansion.expand,
+    "resume": starting.resume,
+    "polling": polling.polling,
+    "rates": rates.rates,
+    "concurrency": concurrency.concurrency,
+    "in_flight": waiting.in_flight,
+    "downloads": fetching.downloads,
+    "cold_start": starting.cold_start,
+    "growth": growth.growth,
+    "peers": peers.peers,
     "slow_fsync": whole.slow_fsync,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -83,15 +84,22 @@ class Bench:
         return found
 
     def pair(
-        self, ours: str, floor: str, both: Mapping[str, Any], env: Mapping[str, str] | None = None
+        self,
+        ours: str,
+        floor: str,
+        both: Mapping[str, Any],
+        env: Mapping[str, str] | None = None,
+        rounds: int | None = None,
     ) -> Pair:
-        """Floor, ours, ours, floor, as often as there are rounds; each in a folder of its own."""
+        """Floor, ours, ours, floor, as often as there are rounds; each in a folder of its own, gone afterwards."""
         found = Pair([], [])
-        for _ in range(self.rounds):
+        for _ in range(min(self.rounds, rounds or self.rounds)):
             for work, into in (
                 (floor, found.floor), (ours, found.ours), (ours, found.ours), (floor, found.floor)
             ):  # fmt: skip
-                into.append(self.side(work, env, folder=self.fresh(), **both))
+                folder = self.fresh()
+                into.append(self.side(work, env, folder=folder, **both))
+                shutil.rmtree(folder)
         return found
 
 

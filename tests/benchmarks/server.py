@@ -1,6 +1,8 @@
 """A provider without any latency: the fal queue protocol on bare asyncio, in a process of its own.
 
-It answers from prepared bytes and parses no more of a request than it has to, so that it is never the bottleneck.
+It answers from prepared bytes and parses no more of a request than it has to, so that it is never the bottleneck. Jobs
+whose id begins with `wait-` never end; `/bench/first` says when the first request since the last such question came
+(on the system's monotonic clock, 0 for none).
 `python -m tests.benchmarks.server` prints its port and serves until its standard input is closed.
 """
 
@@ -9,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
+import time
 
 FILE_SIZE = 1_000_000
 APP = "fal-ai/kling-video"
 _DONE = b'{"status":"COMPLETED","request_id":"%s","logs":null,"metrics":{}}'
+_WAITS = b'{"status":"IN_PROGRESS","request_id":"%s","logs":null,"metrics":{}}'
 _JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 
 
@@ -38,6 +42,7 @@ class Provider(asyncio.Protocol):
     number = 0
     port = 0
     media = b""
+    first = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -60,14 +65,19 @@ class Provider(asyncio.Protocol):
         self._rest = data
 
     def _answer(self, words: list[bytes]) -> bytes:
-        method, path = words[0], words[1]
+        method, path = words[0], words[1].partition(b"?")[0]
+        if not Provider.first and not path.startswith(b"/bench/"):
+            Provider.first = time.monotonic()
         if method == b"POST":
             Provider.number += 1
             body = _receipt(b"%016x-bench" % Provider.number)
         elif path.startswith(b"/file/"):
             return Provider.media
+        elif path == b"/bench/first":
+            body, Provider.first = b"%f" % Provider.first, 0.0
         elif path.endswith(b"/status"):
-            body = _DONE % path.rsplit(b"/", 2)[1]
+            name = path.rsplit(b"/", 2)[1]
+            body = (_WAITS if name.startswith(b"wait-") else _DONE) % name
         else:
             body = _result(path.rsplit(b"/", 1)[1])
         return _JSON % (len(body), body)

@@ -185,7 +185,7 @@ def test_a_key_is_in_no_output(
 ) -> None:
     """A key is sent to its provider and appears nowhere else: not on the screen, not in any file."""
     monkeypatch.setenv("FAL_KEY", CANARY)
-    sim.fault(name="truncated-json", rate=0.3)
+    sim.fault(name="truncated-json", times=1)
     said = [
         call("--providers", sim.providers, *words)
         for words in (("run", "film.yaml", "-v"), ("status", "--json"), ("jobs",), ("providers",))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,14 +16,14 @@ import pytest
 from tests.cli.conftest import Call
 from tests.cli.stage import Sim, command, environment, started, until
 
-SLOW = ("--queue-time", "fixed:0", "--run-time", "fixed:0.6", "--concurrency", "2")
+SLOW = ("--queue-time", "fixed:0", "--run-time", "fixed:0.4", "--concurrency", "2")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 
 
 @pytest.fixture(scope="module")
 def slow_sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim]:
-    """A simulator that takes its time: two jobs at once, each more than half a second."""
+    """A simulator that takes its time: two jobs at once, each for a while."""
     with Sim(tmp_path_factory.mktemp("slow"), SLOW) as sim:
         yield sim
 
@@ -108,3 +110,38 @@ def test_a_closed_pipe_does_not_end_a_run(slow: Sim, place: Path) -> None:
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, b"")
     assert len(list((place / "state" / "outputs" / "film").glob("*.mp4"))) == 4
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_on_a_terminal_a_table_is_drawn(sim: Sim, place: Path, plain: bool) -> None:
+    """On a terminal there is a table, then the summary, and the cursor is back; NO_COLOR is kept."""
+    shown = on_a_terminal(
+        "--providers",
+        sim.providers,
+        "run",
+        "film.yaml",
+        cwd=place,
+        **({"NO_COLOR": "1"} if plain else {}),
+    )
+    bare = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert re.search(r"provider +queued +sending +running +fetching +done +failed", bare)
+    assert "4 of 4 done" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+    assert bool(re.search(r"\x1b\[[0-9;]*3[1-6]m", shown)) is not plain
+
+
+def on_a_terminal(*args: str | Path, cwd: Path, **env: str) -> str:
+    """Call `runner` on a terminal of its own and return all that was shown."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command(*args), cwd=cwd, env=environment(TERM="xterm-256color", **env),
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that its last user has left
+            while piece := os.read(ours, 65_536):
+                shown += piece
+        os.close(ours)
+        assert process.wait(timeout=20) == 0
+    return shown.decode()

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +27,7 @@ QUICK = Settings(
 FAL_MODEL = "fal-ai/kling-video/v2.5-turbo/pro/text-to-video"
 KLING_MODEL = "kling/v1/videos/text2video"
 LIFE_SECONDS = 30.0
+MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Arena:
     """A simulator, fork servers, and cells."""
 
     def __init__(self, root: Path, sim: Simulator, servers: Iterable[ForkServer], begin: float) -> None:
-        self.root, self.sim, self._begin = root, sim, begin
+        self.root, self.sim, self.begin = root, sim, begin
         self._servers: asyncio.Queue[ForkServer] = asyncio.Queue()
         for server in servers:
             self._servers.put_nowait(server)
@@ -138,9 +140,11 @@ class Arena:
     @classmethod
     @asynccontextmanager
     async def opened(cls, root: Path, servers: int = 2, settings: Settings = QUICK) -> AsyncIterator[Arena]:
-        """Open it under `root`."""
+        """Open it under `root`, or in memory where there is a disk for it: a killed process loses nothing there."""
         begin = time.time()
         async with AsyncExitStack() as stack:
+            if os.access(MEMORY, os.W_OK):
+                root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
             sim = await stack.enter_async_context(Simulator(settings, clock=SharedClock(begin).now))
             sim.write_files(root / "sim")
             started = [
@@ -159,7 +163,7 @@ class Arena:
         server = await self._servers.get()
         try:
             providers = self.root / "sim" / "providers.yaml"
-            return await server.live(Life(str(cell.folder), str(providers), self._begin, **how))
+            return await server.live(Life(str(cell.folder), str(providers), self.begin, **how))
         finally:
             self._servers.put_nowait(server)
 

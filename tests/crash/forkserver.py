@@ -1,4 +1,4 @@
-"""Pays for the imports once and forks one child for each life: `python -m tests.crash.forkserver`.
+"""Pays for imports and providers files once, and forks a child for each life: `python -m tests.crash.forkserver`.
 
 Reads one `Life` a line from stdin and answers with the child's wait status. It has no threads and no loop, so a fork
 of it is whole.
@@ -9,18 +9,23 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
+import runner.settings
+from runner.providers import find_model
 from tests.crash.life import Life, live
 from tests.crash.sweep import sweeping
 
 
 def main() -> None:
     """Serve until stdin ends."""
-    gc.collect()
-    gc.freeze()
+    runner.settings.load_providers = cache(runner.settings.load_providers)
+    find_model("v1/videos/text2video")
     for line in sys.stdin.buffer:
         life = Life.read(line)
+        runner.settings.load_providers(Path(life.providers))
+        gc.freeze()
         child = os.fork()
         if child == 0:
             _be(life)

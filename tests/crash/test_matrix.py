@@ -16,7 +16,12 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs os.fork and SIGKI
 
 # Between the durable intent and the durable receipt nobody here can tell what the provider did.
 DOUBTFUL = frozenset({Place.AFTER_INTENT, Place.HEADERS_SENT, Place.BODY_SENT, Place.ANSWERED})
-ENDED_BY = {Way.KILL: {-signal.SIGKILL}, Way.EXCEPTION: {BLOWN, 0, 4}, Way.CANCEL: {CANCELLED}}
+ENDED_BY = {
+    Way.KILL: {-signal.SIGKILL},
+    Way.EXCEPTION: {BLOWN, 0, 4},  # an unreadable answer is doubt, and not the end of the run
+    Way.CANCEL: {CANCELLED},
+    Way.STOP: {0, 4},
+}
 
 
 async def hit_once(arena: Arena, cell: tuple[Profile, Place, Way]) -> None:
@@ -41,3 +46,14 @@ async def test_hit_at_every_boundary(tmp_path: Path, way: Way) -> None:
     async with Arena.opened(tmp_path) as arena:
         await arena.each(lambda cell: hit_once(arena, cell), cells)
         assert len(arena.sim.ledger) <= len(cells)
+
+
+async def test_a_careless_runner_is_caught(tmp_path: Path) -> None:
+    """A runner that sends again what it finds in the air is seen to buy twice: the ledger is no formality."""
+    async with Arena.opened(tmp_path, servers=1) as arena:
+        cell = arena.cell("careless", PROFILES[0])
+        await arena.live(cell, place=Place.ANSWERED)
+        await arena.live(cell, sabotage=True)
+        await arena.live(cell)
+        with pytest.raises(AssertionError, match="bought twice"):
+            arena.check(cell)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import aiohttp
 
 from runner.clock import Clock
+from runner.engine import Engine
 from runner.events import Accepted, Event, Finished, Intended, Saved
 from runner.files import Files
 from runner.files.part import Part
@@ -56,6 +57,7 @@ class Way(StrEnum):
     KILL = "kill"
     EXCEPTION = "exception"
     CANCEL = "cancel"
+    STOP = "stop"  # what a second Ctrl-C does
 
 
 class Blow(Exception):
@@ -69,21 +71,21 @@ class Trap:
         self._place, self._way = place, way
         self.task: asyncio.Task[Any] | None = None
         """The run itself: what a cancellation hits."""
+        self.engine: Engine | None = None
+        """What a stop is asked of."""
 
     async def here(self, place: Place) -> None:
         """The run comes by in its loop."""
         if self._springs(place):
             self._hit()
-            assert self.task is not None
-            self.task.cancel()
+            self._end()
             await asyncio.Event().wait()  # until the cancellation comes
 
     def here_in_thread(self, place: Place, loop: asyncio.AbstractEventLoop) -> None:
         """The run comes by in a thread; a cancellation hits the loop, the thread goes on."""
         if self._springs(place):
             self._hit()
-            assert self.task is not None
-            loop.call_soon_threadsafe(self.task.cancel)
+            loop.call_soon_threadsafe(self._end)
 
     def _springs(self, place: Place) -> bool:
         if place is not self._place:
@@ -96,6 +98,14 @@ class Trap:
             die()
         if self._way is Way.EXCEPTION:
             raise Blow
+
+    def _end(self) -> None:
+        if self._way is Way.CANCEL:
+            assert self.task is not None
+            self.task.cancel()
+        elif self.engine is not None:
+            self.engine.stop()
+            self.engine.stop()
 
 
 def die() -> NoReturn:

@@ -12,7 +12,7 @@ from runner.job import State
 from runner.simulator import Fault
 from runner.simulator.settings import Latency
 from runner.store import SqliteStore, StateFolder
-from tests.engine.night import FAL_MODEL, QUICK, Night, provider_at, simulator, specs
+from tests.engine.night import FAL_MODEL, QUICK, FastClock, Night, provider_at, simulator, specs
 
 KLING = "v1/videos/text2video"
 
@@ -45,7 +45,9 @@ async def test_a_topped_up_account_goes_on_with_the_first_probe(tmp_path: Path) 
 async def test_a_job_that_is_refused_alone_does_not_hold_up_the_run(tmp_path: Path) -> None:
     """A model that no channel serves is tried a few times, then fails for free, and the run ends."""
     async with simulator(faults=[Fault("no-channel")]) as sim:
-        night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 1))
+        night = Night(
+            tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 1), clock=FastClock(400.0)
+        )
         ending = await night.run()
         states = await night.states()
         assert ending.held or states == {State.FAILED: 1}

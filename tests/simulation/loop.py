@@ -20,13 +20,16 @@ from unittest import mock
 SLOW_DISK = 0.02
 """Share of disk operations that take long."""
 
+SPINNING = 5_000
+"""Turns of the loop at one moment that nobody who waits for something takes."""
+
 
 class Killed(KeyboardInterrupt):
     """The process is gone. It passes through the loop at once, and no task sees it."""
 
 
 class Stalled(AssertionError):
-    """Everybody waits, and nothing is ever going to happen."""
+    """Nothing is ever going to happen any more."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -44,6 +47,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._answers = queue.SimpleQueue()
         self._asked = 0
         self._work: dict[asyncio.Future[Any], Callable[[], Any]] = {}
+        self._turns = 0
         self.steps = 0
 
     def time(self) -> float:
@@ -55,6 +59,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if timeout is None:
             raise Stalled("everybody waits for something that will never happen")
         self._virtual += timeout
+        self._turns = 0 if timeout > 1e-9 else self._turns + 1
+        if self._turns > SPINNING:
+            raise Stalled("it spins: thousands of turns, and no time passes")
         return []
 
     def _process_events(self, event_list: list[Any]) -> None:

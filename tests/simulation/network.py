@@ -17,6 +17,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import aiohttp
 from yarl import URL
@@ -30,7 +31,8 @@ from tests.simulation.sky import DAWN, Sky, Trace
 
 LATEST = 8.0
 """Seconds after which nothing that was sent arrives any more."""
-_POLICY = {"disk-full", "unreachable"}
+_OURS = {"disk-full", "unreachable"}
+_PATHS = {"server-error-on-poll": ("*/status", "*/v1/*")}
 
 
 @dataclass(order=True, slots=True)
@@ -49,7 +51,7 @@ class Letter:
 class Network:
     """Carries requests to the simulator's desk in the order in which they arrive."""
 
-    def __init__(self, plan: Plan, sky: Sky, trace: Trace, wrong: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, sky: Sky, trace: Trace, wrong: Callable[[str], NoReturn]) -> None:
         self.plan = plan
         self.sky = sky
         self.trace = trace
@@ -84,7 +86,7 @@ class Network:
         at = self.sky.truth - DAWN
         open_now = tuple(
             window for window in self.plan.windows
-            if window.name not in _POLICY and window.start <= at < window.end
+            if window.name not in _OURS and window.start <= at < window.end
         )  # fmt: skip
         season = (self.calm, *open_now)
         if season == self._season:
@@ -96,7 +98,8 @@ class Network:
         for fault in self.plan.faults:
             self.world.faults.add(fault)
         for window in open_now:
-            self.world.faults.add(Fault(window.name, system=window.system))
+            for path in _PATHS.get(window.name, ("*",)):
+                self.world.faults.add(Fault(window.name, system=window.system, path=path))
 
     # -- letters -------------------------------------------------------------------------------------------------
 

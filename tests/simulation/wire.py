@@ -64,9 +64,9 @@ class Wire:
         if fate == "lost":
             await asyncio.sleep(net.delay("slow"))
             raise aiohttp.ServerDisconnectedError
-        late = LATEST * 0.95 if fate == "late" else 0.0
         headers = {**headers, "Host": url.raw_host or ""}
-        letter = net.post(net.delay(fate) + late, method, url, headers, body)
+        transit = LATEST if fate == "late" else min(net.delay(fate), LATEST)
+        letter = net.post(transit, method, url, headers, body)
         if fate == "doubled":
             letter = net.post(net.delay(fate) + 0.3, method, url, headers, body)
         if fate == "late":

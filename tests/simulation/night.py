@@ -1,0 +1,184 @@
+"""A whole night: lives of the program one after the other until everything has ended, and the verdict."""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from runner.engine import Ending, Engine, Stopped
+from runner.job import Spec
+from runner.providers import Provider
+from tests.simulation.audit import Audit
+from tests.simulation.life import Life, full_disk, quiet_graves
+from tests.simulation.loop import Killed, watched_threads
+from tests.simulation.network import Network
+from tests.simulation.plan import Plan, make_spec
+from tests.simulation.sky import DAWN, Sky, Trace
+
+BOUND = 8 * 3600.0
+"""Seconds after the last fault within which everything has to end."""
+LIVES = 40
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a night was like. `problem` is empty where every promise was kept."""
+
+    seed: int
+    problem: str
+    digest: str
+    seconds: float
+    hours: float
+    lives: int
+    accepted: int
+    states: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Night:
+    """One seed. `engine` is the program's own, unless a test wants to see a mistake found."""
+
+    def __init__(self, plan: Plan, engine: type[Engine] = Engine, *, verbose: bool = False) -> None:
+        self.plan = plan
+        self.sky = Sky()
+        self.trace = Trace(self.sky, verbose=verbose)
+        self.net = Network(plan, self.sky, self.trace, self._wrong)
+        self.audit = Audit(plan, self.net)
+        self.net.arrived = self.audit.arrived
+        self._engine = engine
+        self._dice = random.Random(f"people {plan.seed}")
+        self._shops = list(plan.shops)
+        self._specs: dict[str, list[Spec]] = {}
+        self._dropped: dict[str, list[Spec]] = {}
+        self._lives: list[Life] = []
+        self._states: Counter[str] = Counter()
+        self._problem = ""
+        for shop in plan.shops:
+            jobs = plan.jobs // len(plan.shops)
+            name = shop.batch.name
+            self._specs[name] = [make_spec(shop.model, name, index) for index in range(jobs)]
+            self._dropped[name] = []
+            # Room for what an edit of the manifest may add.
+            self.audit.names |= {
+                spec.prompt: (name, spec.id)
+                for spec in (make_spec(shop.model, name, index) for index in range(jobs + 200))
+            }
+
+    def run(self) -> Result:
+        """Live through it."""
+        begun = time.perf_counter()
+        random.seed(self.plan.seed)  # the jitter of retries
+        logging.getLogger("runner").setLevel(logging.CRITICAL)
+        with quiet_graves():
+            lives = self._run()
+        return Result(
+            self.plan.seed, self._problem, self.trace.digest, time.perf_counter() - begun,
+            (self.sky.truth - DAWN) / 3600, lives, len(self.net.world.ledger),
+            self._states, self.net.counts,
+        )  # fmt: skip
+
+    def _run(self) -> int:
+        memory = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+        root = Path(tempfile.mkdtemp(prefix="night-", dir=memory))
+        try:
+            with watched_threads(), full_disk(self.net):
+                self._live(root)
+        except Killed:
+            assert self._problem
+        finally:
+            self.audit.look_away()
+            self.sky.end_life()
+            for life in self._lives:
+                life.bury()
+            shutil.rmtree(root, ignore_errors=True)
+        lives = len(self._lives)
+        self._lives.clear()
+        return lives
+
+    def _live(self, root: Path) -> None:
+        """Start the program again and again, as a person or cron would, until nothing is left to do."""
+        kills, shakes, quiet = list(self.plan.kills), list(self.plan.shakes), 0
+        for number in range(LIVES):
+            life = self._begin(root / f"{number}")
+            if self.net.calm:
+                quiet += 1
+                self.sky.skew = 0.0
+            end = life.live(
+                self._shops,
+                self._specs,
+                {provider.name: provider for provider in self._providers()},
+                shakes if quiet == 0 else [],
+                kills.pop() if kills and quiet == 0 else None,
+                max(0.0, self.plan.calm_at - (self.sky.truth - DAWN)) + BOUND,
+            )
+            self._end(end)
+            if self._done(end) and (quiet or not (kills or shakes)):
+                break
+            if quiet > 3:
+                self._wrong(f"it does not end, although nothing is wrong: {end}")
+        self.audit.finish(jumps=any(shake.name != "stop" for shake in self.plan.shakes))
+
+    def _begin(self, home: Path) -> Life:
+        """Start the program on what the one before left."""
+        if self._lives:
+            self._edit()
+            self._lives[-1].leave_to(home)
+            self.audit.look_away()
+            self._lives[-1].bury()
+        self.audit.home = home
+        life = Life(home, self.sky, self.net, self.audit, self.trace, self._engine)
+        self._lives.append(life)
+        return life
+
+    def _end(self, end: Ending | str) -> None:
+        """Write down how a life ended, look at what it left, and let some time pass."""
+        word = end if isinstance(end, str) else end.stopped.value
+        held = "" if isinstance(end, str) else " ".join(sorted(end.held))
+        self.trace.write(f"-- {word} {held}".rstrip())
+        self.net.counts[f"life: {word}"] += 1
+        if self._problem:
+            raise Killed
+        self.audit.everything()
+        pause = self._dice.choice([1.0, 20.0, 300.0, 1800.0])
+        self.sky.end_life(pause)
+
+    def _done(self, end: Ending | str) -> bool:
+        """Whether the night is over: nothing is left that a run could do."""
+        if isinstance(end, str) or end.stopped is not Stopped.NOTHING_LEFT or end.held:
+            return False
+        self._states = self.audit.states()
+        return not (self._states["queued"] and not end.over_budget)
+
+    def _providers(self) -> list[Provider]:
+        return [*self.plan.others, *(shop.provider for shop in self.plan.shops)]
+
+    def _edit(self) -> None:
+        """Change the manifest: some jobs leave it, some come back, some are new."""
+        if self._dice.random() < 0.6:
+            return
+        self.net.counts["people: manifest edited"] += 1
+        for shop in self._shops:
+            name = shop.batch.name
+            here, gone = self._specs[name], self._dropped[name]
+            for _ in range(self._dice.randrange(4)):
+                gone.append(here.pop(self._dice.randrange(len(here))))
+            for _ in range(self._dice.randrange(4) if gone else 0):
+                if gone:
+                    here.append(gone.pop(0))
+            known = len(here) + len(gone)
+            here += [make_spec(shop.model, name, known + more) for more in range(self._dice.randrange(3))]
+
+    def _wrong(self, text: str) -> NoReturn:
+        """A promise was broken: the night ends here."""
+        if not self._problem:
+            self._problem = text
+            self.trace.write(f"WRONG {text}")
+        raise Killed
