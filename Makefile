@@ -29,8 +29,11 @@ types: $(VENV)/.ready-dev ## types
 unit: $(VENV)/.ready-dev ## tests
 	$(BIN)/python -m pytest -q -m "not soak"
 
-soak: $(VENV)/.ready-dev ## the crash tests, larger
+soak: $(VENV)/.ready-dev ## the crash and simulation tests, larger
 	$(BIN)/python -m pytest -q -m soak
+
+bench: $(VENV)/.ready-dev ## speed, as ratios to floors taken in the same run
+	$(BIN)/python -m tests.benchmarks
 
 lock: $(VENV)/.ready-dev ## pin the newest allowed releases, with hashes
 	$(BIN)/python -m pip install -q uv

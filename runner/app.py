@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -122,18 +122,20 @@ class App:
                 raise UsageError(
                     f"{self.folder.root} holds no jobs yet. Begin with: runner run MANIFEST"
                 )
+            watched = reader.watched()
         async with self._store() as store:
-            batches = await self._unfinished(store)
+            batches = await self._unfinished(store, watched)
             ending = await self._work(store, providers, batches, options, budget, observer, started)
         return Outcome(look_at(self.settings, [batch.name for batch in batches] or ["\0"]), ending)
 
-    async def _unfinished(self, store: SqliteStore) -> list[Batch]:
+    async def _unfinished(self, store: SqliteStore, watched: Set[int]) -> list[Batch]:
+        """Batches with work left; cancelled jobs that may still complete (`watched`) are worth a look, too."""
         every = await store.batches()
         counts = await store.counts([batch.number for batch in every])
         open_numbers = {
             number for (number, _, state), count in counts.items() if count and not state.ended
         }
-        chosen = [batch for batch in every if batch.number in open_numbers]
+        chosen = [batch for batch in every if batch.number in open_numbers | watched]
         torn = [batch for batch in chosen if not batch.digest]
         if torn:
             raise UsageError(

@@ -65,15 +65,15 @@ _REFUSED = frozenset({Cause.BAD_KEY, Cause.OUT_OF_MONEY, Cause.NOT_PERMITTED})
 _TABLE: dict[Cause, tuple[str, str]] = {
     Cause.CONTENT_POLICY: (
         "the provider's content check refused the prompt, the image or the clip; it is not sent again by itself",
-        "change the prompt in the manifest, then: runner run MANIFEST; or the same again: runner retry JOB",
+        "change the prompt, then: runner run MANIFEST",
     ),
     Cause.INVALID_INPUT: (
         "the provider refused the request's fields; the same request would be refused again",
-        "runner show JOB, correct the manifest, then: runner run MANIFEST",
+        "correct the manifest, then: runner run MANIFEST",
     ),
     Cause.PROVIDER_ERROR: (
         "the provider accepted the job and failed to make the clip",
-        "runner show JOB says what the provider wrote; to buy it again: runner retry --cause provider_error",
+        "buy it again: runner retry --cause provider_error",
     ),
     Cause.RATE_LIMITED: (
         "the provider asks to slow down; the job waits and nothing was paid",
@@ -85,7 +85,7 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.BAD_KEY: (
         "the provider does not accept the key; its jobs wait",
-        "set the key's environment variable (runner providers names it), then: runner resume",
+        "set the key (runner providers names its variable), then: runner resume",
     ),
     Cause.NOT_PERMITTED: (
         "the key may not use this model, or not from this address; its jobs wait",
@@ -97,19 +97,19 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.STUCK: (
         "the provider has been working on it for longer than timeout: allows; it is still polled, slowly",
-        "runner show JOB; ask the provider about the remote id",
+        "ask the provider about the remote id: runner show JOB",
     ),
     Cause.EXPIRED: (
         "the clip was paid for, but the provider no longer has the file",
-        "runner retry --cause expired asks for it once more, free of charge",
+        "ask once more, free of charge: runner retry --cause expired",
     ),
     Cause.ANSWER_LOST: (
         "the request went out and no usable answer came back: the provider may or may not have taken and billed it",
-        "look for it in the provider's account history; runner resolve says what to look for and how to settle it",
+        "look it up at the provider and settle it: runner resolve",
     ),
     Cause.ATTEMPTS_SPENT: (
-        "the job was paid for as often as the attempts allow and still has no clip",
-        "runner show JOB lists the attempts; to pay once more: runner retry JOB",
+        "the job was paid for and there is no clip; it is not paid for again by itself",
+        "pay once more: runner retry JOB",
     ),
     Cause.NO_CONNECTION: (
         "the provider could not be reached; nothing was sent and the job waits",
@@ -117,15 +117,15 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.CORRUPT_MEDIA: (
         "what came back is not a whole video or image file",
-        "runner retry --cause corrupt_media fetches it once more, free of charge",
+        "fetch it once more, free of charge: runner retry --cause corrupt_media",
     ),
     Cause.TOO_LARGE: (
         "the result is larger than the cap for its kind",
-        "raise max_result: in providers.yaml, then: runner retry --cause too_large (free of charge)",
+        "raise max_result: in providers.yaml, then, free of charge: runner retry --cause too_large",
     ),
     Cause.DOWNLOAD_FAILED: (
         "the result's server does not deliver it; the download is tried again until the result expires",
-        "nothing to do; runner resume tries at once",
+        "try at once: runner resume",
     ),
     Cause.DISK_FULL: (
         "there is no room for the result; what is paid for is kept at the provider until it expires",
@@ -133,11 +133,11 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.FOREIGN_URL: (
         "the provider answered with an address that may not be visited (another host's redirect, a private network)",
-        "runner show JOB; if the host is right, list it under media_hosts: in providers.yaml, then: runner resume",
+        "if its host is right, list it under media_hosts: in providers.yaml, then: runner retry --cause foreign_url",
     ),
     Cause.LOST_REMOTE: (
         "the provider says it does not know the job that it accepted",
-        "runner show JOB names the remote id to ask the provider about",
+        "ask the provider about it and settle it: runner resolve",
     ),
     Cause.CANCELLED: (
         "cancelled on request",

@@ -64,6 +64,11 @@ class Limiter:
         )
 
     @property
+    def silent(self) -> bool:
+        """Whether even questions that cost nothing would be refused: a bad key is bad for polls too."""
+        return self.held and self.cause is Cause.BAD_KEY
+
+    @property
     def cap(self) -> int | None:
         """Jobs in flight that are allowed now; None: no limit is known."""
         known = [value for value in (self.limits.in_flight, self.ceiling) if value is not None]
@@ -160,9 +165,11 @@ class Limiter:
 
     def refused(self, event: Refused, now: float) -> None:
         """The provider did not take a job: slow down, wait or stop, as the answer says."""
-        if event.crowded:
+        if event.crowded and self.in_flight > self.posts:
             self._crowded(event, now)
-        if not event.provider_wide or event.crowded:
+            return
+        # Crowded, but by none of the jobs that count here: there is no number to find, so all wait.
+        if not event.provider_wide:
             return
         self._proven = False
         self.cause, self.detail = event.cause, event.detail
@@ -203,6 +210,13 @@ class Limiter:
             for permits in (self.submits, self.requests):
                 if permits:
                     permits.hold(at)
+
+    def set_back(self, seconds: float) -> None:
+        """The clock was set back by so much: all times go with it."""
+        self.paused_until -= seconds
+        self._probe_at -= seconds
+        if self._limited_since is not None:
+            self._limited_since -= seconds
 
     @staticmethod
     def _permit(permits: Permits | None, now: float) -> Room:

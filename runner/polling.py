@@ -16,7 +16,7 @@ MEMORY = 200.0  # jobs that a law remembers
 PRIOR_WEIGHT = 4.0  # jobs that the first guess is worth
 PRIOR_SPREAD = 1.0
 # The first poll comes so many standard deviations below the mean (at a trade of one second; one job in fifteen is done
-# by then), earlier where a poll is cheap, later where it is dear: what is near the optimum for laws from 90/120 to 90/240.
+# by then), earlier where a poll is cheap, later where it is dear: near the optimum for laws from 90/120 to 90/240 s.
 EARLIEST, LATER = 1.5, 0.2
 LARGEST_GAP = (
     0.35  # of the time waited so far, so that a wrong law can't hide a finished job for long

@@ -12,12 +12,16 @@ from runner.job import State
 from runner.store.contract import Batch
 from runner.store.reader import Group, Reader
 
-PERSON_STATES = frozenset({State.IN_DOUBT})
+LATE = 3600.0
+"""Seconds after which nobody is expected to look a job in doubt up any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """One batch at one moment."""
+    """One batch at one moment.
+
+    `span` is from its first submit to its last change (Unix seconds), `pace` how many of its jobs end per second.
+    """
 
     batch: Batch
     counts: Mapping[State, int]
@@ -26,7 +30,8 @@ class BatchReport:
     in_doubt: tuple[Money, ...]
     unpriced: int
     groups: tuple[Group, ...]
-    seconds: float | None = None
+    span: tuple[float, float] | None = None
+    pace: float | None = None
 
     @property
     def total(self) -> int:
@@ -37,6 +42,25 @@ class BatchReport:
     def ended(self) -> bool:
         """Whether nothing of it is left to do."""
         return all(state.ended for state, count in self.counts.items() if count)
+
+    @property
+    def needs_person(self) -> int:
+        """Jobs that only a person can settle."""
+        return sum(group.count for group in self.groups if needs_person(group))
+
+    @property
+    def movable(self) -> int:
+        """Jobs that a run could get on with by itself."""
+        held = sum(
+            group.count for group in self.groups if needs_person(group) and not group.state.ended
+        )
+        return sum(count for state, count in self.counts.items() if not state.ended) - held
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that it may still take at its latest pace; None where nobody can tell."""
+        making = self.counts.get(State.RUNNING, 0) + self.counts.get(State.SUBMITTING, 0)
+        return self.movable / self.pace if self.pace and making and self.movable > 0 else None
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values, for `--json`."""
@@ -49,6 +73,9 @@ class BatchReport:
             "in_doubt": [str(money) for money in self.in_doubt],
             "attempts_without_price": self.unpriced,
             "budget": str(self.batch.budget) if self.batch.budget else None,
+            "first_submit_at": self.span[0] if self.span else None,
+            "last_change_at": self.span[1] if self.span else None,
+            "eta_seconds": None if self.left is None else round(self.left),
             "causes": [
                 {
                     "state": group.state.value,
@@ -57,6 +84,7 @@ class BatchReport:
                     "count": group.count,
                     "example": group.example,
                     "held": group.held,
+                    "needs_person": needs_person(group),
                     "fix": Cause(group.cause).fix if group.cause else None,
                 }
                 for group in self.groups
@@ -82,12 +110,10 @@ class Report:
     @property
     def needs_person(self) -> int:
         """Jobs that only a person can settle."""
-        return sum(
-            group.count for batch in self.batches for group in batch.groups if needs_person(group)
-        )
+        return sum(batch.needs_person for batch in self.batches)
 
     def exit_code(self) -> int:
-        """0 all done · 4 some need a person · 5 budget reached · 3 some failed; the worst wins."""
+        """4 some need a person · 3 some failed · 0 neither; the worst wins."""
         if self.needs_person:
             return 4
         if self.count(State.FAILED):
@@ -96,20 +122,23 @@ class Report:
 
 
 def needs_person(group: Group) -> bool:
-    """Whether jobs in this state and for this cause wait for a person."""
-    if group.state in PERSON_STATES:
-        return True
+    """Whether jobs in this state and for this cause wait for a person; those that are still looked up don't."""
+    if group.state is State.IN_DOUBT:
+        return group.held
     return group.cause is not None and Cause(group.cause).needs_person
 
 
-def report(reader: Reader, names: Sequence[str] = ()) -> Report:
-    """Look at the batches of these names, or at all."""
+def report(reader: Reader, names: Sequence[str] = (), now: float | None = None) -> Report:
+    """Look at the batches of these names, or at all.
+
+    With `now` (Unix seconds) a job in doubt counts as held, too, if nobody has looked it up for an hour.
+    """
     chosen = [batch for batch in reader.batches() if not names or batch.name in names]
     numbers = [batch.number for batch in chosen]
     if not numbers:
         return Report()
-    counts = reader.counts(numbers)
-    groups, spends = reader.groups(numbers), reader.spend(numbers)
+    counts, spends = reader.counts(numbers), reader.spend(numbers)
+    groups = reader.groups(numbers, 0.0 if now is None else now - LATE)
     return Report(
         tuple(
             BatchReport(
@@ -124,7 +153,8 @@ def report(reader: Reader, names: Sequence[str] = ()) -> Report:
                 ),
                 unpriced=sum(spend.unpriced for spend in spends if spend.batch == batch.number),
                 groups=tuple(group for group in groups if group.batch == batch.number),
-                seconds=_median(reader.durations(batch.number)),
+                span=reader.span(batch.number),
+                pace=reader.pace(batch.number),
             )
             for batch in chosen
         )
@@ -137,8 +167,3 @@ def _by_state(counts: Mapping[tuple[int, str, State], int], batch: int) -> dict[
         if number == batch:
             found[state] = found.get(state, 0) + count
     return found
-
-
-def _median(values: Sequence[float]) -> float | None:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else None

@@ -68,6 +68,7 @@ class Witness:
     script: Script = lambda _: reply()
     seen: list[bytes] = field(default_factory=list)
     connections: int = 0
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
     tls: ssl.SSLContext | None = None
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -79,6 +80,7 @@ class Witness:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests by the script until it hangs up."""
         self.connections += 1
+        self.writers.add(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -116,6 +118,8 @@ async def start() -> AsyncIterator[Start]:
             async def end() -> None:
                 witness.release.set()
                 server.close()
+                for writer in witness.writers:  # from 3.12 on, waiting for a server waits for them
+                    writer.close()
                 await asyncio.wait_for(server.wait_closed(), 5)
 
             stack.push_async_callback(end)

@@ -270,12 +270,22 @@ def test_submits_in_the_air_are_not_counted_as_taken() -> None:
     assert limiter.ceiling == 3
 
 
-def test_a_provider_that_takes_nothing_is_still_asked() -> None:
-    """The ceiling is never below one, or nothing would ever be sent again."""
+def test_a_provider_that_is_crowded_by_others_is_asked_again() -> None:
+    """With none of our jobs in flight there is no number to find: all wait a little, and the cap stays open."""
     limiter = Limiter(Limits())
-    refuse(limiter, CROWDED)
-    assert limiter.ceiling == 1
-    assert limiter.room(T0).wait == 0
+    refuse(limiter, Refused(Cause.RATE_LIMITED, "too many tasks", provider_wide=True, crowded=True))
+    assert limiter.ceiling is None
+    assert limiter.room(T0).wait == FIRST_BACKOFF
+    assert limiter.room(T0 + FIRST_BACKOFF).wait == 0
+
+
+def test_a_clock_that_is_set_back_lengthens_no_pause() -> None:
+    """When the clock is set back, what was waited for is as far away as before."""
+    limiter = Limiter(Limits())
+    sent(limiter, 1)
+    refuse(limiter, Refused(Cause.RATE_LIMITED, provider_wide=True, retry_after=60.0))
+    limiter.set_back(3600.0)
+    assert limiter.room(T0 - 3600).wait == 60.0
 
 
 def test_the_ceiling_is_probed() -> None:

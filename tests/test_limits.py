@@ -8,7 +8,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.limits import Limits, Permits, Rate, parse_duration
@@ -160,6 +160,9 @@ def test_requests_keep_their_distance(rate: Rate, delays: list[tuple[int, int]])
 
 @QUICK
 @given(RATES, DELAYS, DELAYS, st.integers(0, 4_000))
+@example(
+    Rate(2, 0.5), [(1_000, 0), (744, 0)], [(0, 0)], 744
+)  # two arrive at once, and the process ends
 def test_the_rate_holds_across_a_restart(
     rate: Rate, before: list[tuple[int, int]], after: list[tuple[int, int]], pause: int
 ) -> None:

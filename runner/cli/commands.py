@@ -155,6 +155,72 @@ def show(ctx: typer.Context, job: opt.JobName) -> None:
 
 
 @app.command()
+def resolve(
+    ctx: typer.Context,
+    jobs: opt.JobNames = None,
+    adopt: opt.Adopt = None,
+    lost: opt.Lost = False,
+    paid: opt.Paid = False,
+    resubmit: opt.Resubmit = False,
+    batch: opt.OfBatch = None,
+    every: opt.Every = False,
+    yes: opt.Yes = False,
+) -> None:
+    """Show jobs in doubt and what to look for at the provider; settle them."""
+    if adopt is None and not (lost or paid or resubmit or every):
+        from runner.cli.doubt import doubts
+
+        doubts(_general(ctx), jobs or [], batch)
+        return
+    from runner.cli.deciding import Choice, Settlement
+    from runner.cli.deciding import resolve as work
+
+    choice = Choice(jobs or [], batch, every=every)
+    _leave(work(_general(ctx), choice, Settlement(adopt, lost, paid, resubmit), yes=yes))
+
+
+@app.command()
+def retry(
+    ctx: typer.Context,
+    jobs: opt.JobNames = None,
+    cause: opt.OfCause = None,
+    batch: opt.OfBatch = None,
+    buy: opt.Buy = False,
+    yes: opt.Yes = False,
+) -> None:
+    """Queue failed and cancelled jobs again. What is paid for is fetched again instead, free of charge.
+
+    The price comes first. Cancelled jobs are retried when they are named, or with --cause cancelled.
+    """
+    from runner.cli.deciding import Choice
+    from runner.cli.deciding import retry as work
+
+    _leave(work(_general(ctx), Choice(jobs or [], batch, cause), buy=buy, yes=yes))
+
+
+@app.command()
+def cancel(
+    ctx: typer.Context,
+    jobs: opt.JobNames = None,
+    batch: opt.OfBatch = None,
+    queued: opt.Queued = False,
+) -> None:
+    """Give jobs up, at the provider too where it can cancel. What completes all the same is kept."""
+    from runner.cli.deciding import Choice
+    from runner.cli.deciding import cancel as work
+
+    _leave(work(_general(ctx), Choice(jobs or [], batch), queued=queued))
+
+
+@app.command()
+def verify(ctx: typer.Context, batches: opt.Batches = None, repair: opt.Repair = False) -> None:
+    """Hash every clip again and name those that are gone or damaged (exit 3)."""
+    from runner.cli.checking import verify as work
+
+    _leave(work(_general(ctx), batches or [], repair=repair))
+
+
+@app.command()
 def providers(ctx: typer.Context) -> None:
     """List providers: address, key, limits, protocols, and which file says so."""
     from runner.cli.sellers import providers as work

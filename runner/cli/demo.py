@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.stage import Books, Stage, environment
-from runner.cli.words import count, duration, plain, prose, shell, typed
+from runner.cli.words import count, duration, plain, prose, shell
 from runner.errors import RunnerError
 from runner.job import State
 from runner.looking import look_at
@@ -100,7 +100,9 @@ class Demonstration:
 
     def first_run(self) -> None:
         """Run, and kill it in the middle."""
-        self.say(f"This command runs both, until it is killed after {_KILL_AT} clips:")
+        self.say(f"One command runs both. It is killed after {_KILL_AT} clips:")
+        if not self._out.quiet:
+            self._out.say(f"   $ cd {shell(self._folder)}", style="dim")
         self._show_command()
         child = self._start()
         try:
@@ -170,23 +172,22 @@ class Demonstration:
         self._out.say("   One job failed as it should: exit 3 says so, and the summary says why.")
         self._out.say()
         self._out.say(f"{count(done, 'clip')} in {plain(str(outputs))}, {duration(seconds)} in all")
-        state = shell(self._folder)
         self._out.say(
-            f"Look around:  runner --state {state} status      runner --state {state} show brawl"
+            f"Look around:  cd {shell(self._folder)}",
+            "              runner --state . status",
+            "              runner --state . show brawl",
+            "Your own:     runner init",
         )
-        self._out.say("Your own:     runner init")
 
     # -- the runner as a process of its own ------------------------------------------------------------------------
 
     def _arguments(self) -> list[str]:
-        folder = self._folder
-        options = ["--state", str(folder), "--providers", str(folder / "providers.yaml")]
-        return [*options, "run", *(str(folder / name) for name in _MANIFESTS)]
+        return ["--state", ".", "run", *_MANIFESTS]
 
     def _show_command(self) -> None:
         if not self._out.quiet:
             command = f"$ runner {' '.join(map(shell, self._arguments()))}"
-            self._out.say(*typed(command, 3, self._out.width), style="dim")
+            self._out.say(f"   {command}", style="dim")
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._out.flush()
@@ -196,6 +197,7 @@ class Demonstration:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if self._out.quiet else None,
             env=environment(),
+            cwd=self._folder,
         )
 
     def _may_die(self, child: subprocess.Popen[bytes]) -> bool:

@@ -22,9 +22,9 @@ class General:
     providers: Path | None = None
 
     def command(self, text: str) -> str:
-        """A command as it has to be typed for the same state folder and providers file."""
+        """A command as it has to be typed for the same state folder and providers file: what was typed is repeated."""
         options = ""
-        if self.state is not None and self.state != Path(DEFAULT_STATE):
+        if self.state is not None and self.state != _usual_state():
             options += f" --state {shlex.quote(str(self.state))}"
         if self.providers is not None:
             options += f" --providers {shlex.quote(str(self.providers))}"
@@ -33,7 +33,11 @@ class General:
     @property
     def folder(self) -> Path:
         """The state folder."""
-        return self.state or Path(os.environ.get("RUNNER_STATE") or DEFAULT_STATE)
+        return self.state or _usual_state()
+
+
+def _usual_state() -> Path:
+    return Path(os.environ.get("RUNNER_STATE") or DEFAULT_STATE)
 
 
 def begin() -> General:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from runner.causes import Cause
+from runner.cli.choosing import cause_called, chosen
 from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.summary import summarize
@@ -13,9 +13,8 @@ from runner.cli.words import columns, count, moment, plain
 from runner.errors import UsageError
 from runner.job import Job, State
 from runner.looking import look_at
-from runner.store.contract import Batch
 from runner.store.folder import StateFolder
-from runner.store.reader import Reader, reading
+from runner.store.reader import reading
 
 _EVERY_STATE = ", ".join(State)
 
@@ -30,7 +29,7 @@ def status(general: General, names: Sequence[str]) -> None:
     with reading(StateFolder(session.settings.state)) as reader:
         if reader is not None:
             chosen(reader, names)
-    report = look_at(session.settings, names)
+    report = look_at(session.settings, names, session.clock.now())
     if report.batches or session.out.json:
         summarize(session, report)
     else:
@@ -52,7 +51,7 @@ def jobs(
             _nothing(session)
             return
         numbers = [batch.number for batch in chosen(reader, names)]
-        found = list(reader.jobs(numbers, wanted, _cause(cause), limit + 1))
+        found = list(reader.jobs(numbers, wanted, cause_called(cause), limit + 1))
     more = len(found) > limit
     found = found[:limit]
     if out.json:
@@ -66,22 +65,6 @@ def jobs(
     out.say(*rows)
     if more:
         out.note(f"More than {count(limit, 'job')}: show more with --limit N")
-
-
-def chosen(reader: Reader, names: Sequence[str]) -> list[Batch]:
-    """The batches of these names, or all.
-
-    Raises:
-        UsageError: there is none of a name.
-    """
-    batches = reader.batches()
-    known = [batch.name for batch in batches]
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, 3) or known[:5]
-            hint = f" Did you mean: {', '.join(near)}?" if near else ""
-            raise UsageError(f"there is no batch {name!r} here.{hint} runner status shows them all")
-    return [batch for batch in batches if not names or batch.name in names]
 
 
 def _nothing(session: Session) -> None:
@@ -102,15 +85,6 @@ def _states(texts: Sequence[str]) -> list[State]:
                 "A state folder goes before the command: runner --state DIR jobs"
             )
     return [known[word] for word in words]
-
-
-def _cause(text: str | None) -> str | None:
-    known = [cause.value for cause in Cause]
-    if text is not None and text not in known:
-        near = get_close_matches(text, known, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{text!r} is not a cause.{hint} There are: {', '.join(known)}")
-    return text
 
 
 _HEAD = ("JOB", "STATE", "CAUSE", "PROVIDER", "SINCE", "PROMPT")

@@ -80,7 +80,7 @@ Version = Annotated[bool, _Option("--version", help="Show the version and leave.
 
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", show_default=False)]
 ManifestFiles = Annotated[list[Path], typer.Argument(metavar="MANIFEST...", show_default=False)]
-Batches = Annotated[list[str] | None, typer.Argument(metavar="[BATCH]...", show_default=False)]
+Batches = Annotated[list[str] | None, typer.Argument(metavar="BATCH", show_default=False)]
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", show_default=False)]
 JobName = Annotated[
     str, typer.Argument(metavar="JOB", show_default=False,
@@ -115,3 +115,25 @@ AtMost = Annotated[int, _Option("--limit", metavar="N", min=1, help="Show at mos
 WriteTo = Annotated[
     Path | None, _Option("--write", metavar="FILE", help="Write it there instead of printing it.")
 ]
+JobNames = Annotated[
+    list[str] | None, typer.Argument(metavar="JOB", show_default=False,
+                                     help="An id, BATCH/ID, the beginning of a key, or the provider's own id.")
+]  # fmt: skip
+OfBatch = Annotated[str | None, _Option("--batch", metavar="BATCH", help="Jobs of this batch.")]
+OfCause = Annotated[str | None, _Option("--cause", metavar="CAUSE", help="Jobs with this cause.")]
+Every = Annotated[bool, _Option("--all", help="Every job that no run looks up by itself.")]
+Yes = Annotated[bool, _Option("--yes", "-y", help="Don't ask before money is spent.")]
+Adopt = Annotated[
+    str | None,
+    _Option("--adopt", metavar="REMOTE_ID", help="The provider has it, under this id: fetch it."),
+]
+Lost = Annotated[bool, _Option("--lost", help="The provider did not take it: send it again.")]
+Paid = Annotated[bool, _Option("--paid", help="It was taken and is gone: failed, and spent.")]
+Resubmit = Annotated[
+    bool, _Option("--resubmit", help="Nobody knows: send it again, though it may be paid twice.")
+]
+Buy = Annotated[
+    bool, _Option("--buy", help="Buy again even what could be fetched again free of charge.")
+]
+Queued = Annotated[bool, _Option("--queued", help="Only jobs that were not sent yet.")]
+Repair = Annotated[bool, _Option("--repair", help="Have them fetched again, free of charge.")]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from rich.text import Text
 
 from runner.budget import Money
+from runner.cli.choosing import the_one
 from runner.cli.general import General
 from runner.cli.piles import fix_for
 from runner.cli.session import Session
@@ -17,7 +17,7 @@ from runner.cli.words import moment, plain
 from runner.errors import UsageError
 from runner.job import Job
 from runner.store.folder import StateFolder
-from runner.store.reader import Reader, reading
+from runner.store.reader import reading
 
 Rows = Sequence[Mapping[str, Any]]
 History = Sequence[tuple[float, str, str, str]]
@@ -33,7 +33,7 @@ def show(general: General, name: str) -> None:
     with reading(StateFolder(session.settings.state)) as reader:
         if reader is None:
             raise UsageError(f"{session.state} holds no jobs yet. Begin with: runner run MANIFEST")
-        job = _the_one(reader, name)
+        job = the_one(reader, name)
         attempts, artifacts = reader.attempts(job.number), reader.artifacts(job.number)
         history = reader.history(job.number)
         batch = next(each for each in reader.batches() if each.name == job.spec.batch)
@@ -42,25 +42,6 @@ def show(general: General, name: str) -> None:
         session.out.record(_facts(session, job, fix, attempts, artifacts, history))
     else:
         session.out.say(*_shown(session, job, fix, attempts, artifacts, history))
-
-
-def _the_one(reader: Reader, name: str) -> Job:
-    found = reader.find(name)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = "\n".join(
-            f"  {job.spec.key[:12]}  {plain(job.spec.batch)}/{plain(job.spec.id)}  {job.state}"
-            for job in found
-        )
-        raise UsageError(f"{name!r} can be several jobs. Name one by its key:\n{names}")
-    ids = {each for batch in reader.batches() for each in reader.names(batch.number)}
-    wanted = name.rpartition("/")[2]
-    near = [each for each in sorted(ids) if each.startswith(wanted)][:3] or get_close_matches(
-        wanted, ids, 3
-    )
-    hint = f" Did you mean: {', '.join(near)}?" if near else ""
-    raise UsageError(f"there is no job {name!r} here.{hint} runner jobs lists them")
 
 
 def _shown(

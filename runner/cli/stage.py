@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.request import ProxyHandler, build_opener
 
+import runner
 from runner.errors import RunnerError
 from runner.providers import presets
 
@@ -111,7 +112,9 @@ def _without_reference(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """The environment without real keys: they have no business at a simulator."""
+    """The environment without real keys, which have no business at a simulator, and with this package to be found."""
     auths = [provider.auth for provider in presets().values()]
     hidden = {"RUNNER_STATE", *(auth.env for auth in auths), *(auth.secret_env for auth in auths)}
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    known = [str(Path(runner.__file__).parents[1]), kept.get("PYTHONPATH", "")]
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, known))}

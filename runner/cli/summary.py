@@ -9,12 +9,14 @@ from typing import Protocol
 from rich.text import Text
 
 from runner.causes import Cause
-from runner.cli.piles import explained, fix_for, piled
+from runner.cli.piles import explained, piled
 from runner.cli.session import Session
-from runner.cli.words import amounts, count, duration, plain, shell, typed
+from runner.cli.words import amounts, count, duration, plain, recent, shell, typed
 from runner.job import State
 from runner.report import BatchReport, Report, needs_person
 from runner.store.reader import Group
+
+_RESOLVED = frozenset({Cause.ANSWER_LOST, Cause.LOST_REMOTE})
 
 
 class Ending(Protocol):
@@ -88,19 +90,27 @@ def as_json(session: Session, report: Report, ran: Ran | None) -> dict[str, obje
 
 
 def next_command(session: Session, report: Report, ran: Ran | None = None) -> str | None:
-    """What to type next; None where there is nothing to do."""
-    causes = list(ran.ending.held.values()) if ran else []
-    if causes:
-        return fix_for(session, causes[0].fix, None, "")
-    if ran is not None and ran.ending.over_budget:
-        names = ran.ending.over_budget
-        over = next((each.batch for each in report.batches if each.batch.name in names), None)
-        return fix_for(session, Cause.BUDGET.fix, over, "")
-    bad = _example(report, needs_person)
-    if bad is None and any(_movable(batch) for batch in report.batches):
+    """What to type next, in one line; None where there is nothing to do."""
+    if ran is not None and ran.ending.held:
         return session.command("resume")
+    if _example(report, lambda group: needs_person(group) and group.cause in _RESOLVED):
+        return session.command("resolve")
+    if ran is not None and ran.ending.over_budget:
+        return session.command(f"run {shell(plain(_manifest(report, ran)))}")
+    bad = _example(report, needs_person)
+    if bad is None and any(batch.movable for batch in report.batches):
+        return session.command("resume")
+    if bad is None and report.count(State.FAILED) > 1:
+        return session.command("jobs --state failed")
     bad = bad or _example(report, lambda group: group.state is State.FAILED)
     return None if bad is None else session.command(f"show {bad}")
+
+
+def _manifest(report: Report, ran: Ran) -> str:
+    """The manifest whose budget is used up."""
+    names = ran.ending.over_budget
+    found = (each.batch.manifest for each in report.batches if each.batch.name in names)
+    return next(found, "MANIFEST")
 
 
 def _example(report: Report, wanted: Callable[[Group], bool]) -> str | None:
@@ -112,7 +122,7 @@ def _example(report: Report, wanted: Callable[[Group], bool]) -> str | None:
 
 
 def _batch(session: Session, batch: BatchReport, ran: Ran | None) -> Iterable[Text]:
-    yield _head(batch, ran)
+    yield _head(session, batch, ran)
     yield _counts(batch)
     yield from _money(batch)
     failed = piled(group for group in batch.groups if group.state is State.FAILED)
@@ -135,11 +145,14 @@ def _batch(session: Session, batch: BatchReport, ran: Ran | None) -> Iterable[Te
         yield Text(f"Outputs  {plain(_outputs(session, batch))}")
 
 
-def _head(batch: BatchReport, ran: Ran | None) -> Text:
+def _head(session: Session, batch: BatchReport, ran: Ran | None) -> Text:
     finished = "finished" if batch.ended else "not finished"
     text = Text.assemble(("Batch ", "bold"), (plain(batch.batch.name), "bold"), f" · {finished}")
     if ran is not None:
         text.append(f" · ran {duration(ran.seconds)} · exit {ran.exit_code}")
+    elif batch.ended and batch.span is not None:
+        first, last = batch.span
+        text.append(f" {recent(last, session.clock.now())} · ran {duration(last - first)}")
     return text
 
 
@@ -147,11 +160,13 @@ def _counts(batch: BatchReport) -> Text:
     counts = batch.counts
     text = Text("  ")
     text.append(f"{counts.get(State.DONE, 0):,} of {batch.total:,} done", style="green")
-    person = sum(group.count for group in batch.groups if needs_person(group))
+    person = batch.needs_person
+    held = sum(each.count for each in batch.groups if each.state is State.IN_DOUBT and each.held)
     at_work = counts.get(State.RUNNING, 0) + counts.get(State.SUBMITTING, 0)
     for number, words, style in (
         (counts.get(State.FAILED, 0), "failed", "red"),
         (person, "need you" if person > 1 else "needs you", "yellow"),
+        (counts.get(State.IN_DOUBT, 0) - held, "looked up at the provider", "cyan"),
         (counts.get(State.QUEUED, 0), "queued", ""),
         (at_work, "at the provider", "cyan"),
         (counts.get(State.READY, 0), "to download", "cyan"),
@@ -161,9 +176,8 @@ def _counts(batch: BatchReport) -> Text:
         if number:
             text.append("   ")
             text.append(f"{number:,} {words}", style=style)
-    left = _eta(batch)
-    if left is not None:
-        text.append(f"   about {duration(left)} left")
+    if batch.left is not None:
+        text.append(f"   about {duration(batch.left)} left")
     return text
 
 
@@ -180,22 +194,10 @@ def _all(report: Report, ran: Ran | None) -> Iterable[Text]:
     )
 
 
-def _eta(batch: BatchReport) -> float | None:
-    """Seconds that what is left may take, by what earlier jobs took and how many are made at one time."""
-    making = batch.counts.get(State.RUNNING, 0) + batch.counts.get(State.SUBMITTING, 0)
-    left = making + batch.counts.get(State.QUEUED, 0)
-    if batch.seconds is None or not making:
-        return None
-    return batch.seconds * max(1.0, left / making)
-
-
 def _money(batch: BatchReport) -> Iterable[Text]:
     if not batch.spent and not batch.unpriced:
         return
-    spent = amounts(money for money in batch.spent if money.micros) or "nothing"
-    text = Text(f"  spent {spent}")
-    if batch.batch.budget:
-        text.append(f" of {batch.batch.budget}")
+    text = Text(f"  spent {_spent(batch)}")
     if batch.in_doubt:
         text.append(f"   in doubt: up to {amounts(batch.in_doubt)}", style="yellow")
     if batch.unpriced:
@@ -203,12 +205,14 @@ def _money(batch: BatchReport) -> Iterable[Text]:
     yield text
 
 
-def _movable(batch: BatchReport) -> bool:
-    """Whether a run could get on with it by itself."""
-    person = sum(
-        group.count for group in batch.groups if needs_person(group) and not group.state.ended
-    )
-    return sum(number for state, number in batch.counts.items() if not state.ended) > person
+def _spent(batch: BatchReport) -> str:
+    """`18.40 of 25.00 USD`."""
+    spent = amounts(money for money in batch.spent if money.micros) or "nothing"
+    budget = batch.batch.budget
+    if budget is None:
+        return spent
+    number, _, currency = spent.partition(" ")
+    return f"{number if currency == budget.currency else spent} of {budget}"
 
 
 def _outputs(session: Session, batch: BatchReport) -> str:
@@ -218,14 +222,19 @@ def _outputs(session: Session, batch: BatchReport) -> str:
 
 def _foot(session: Session, report: Report, ran: Ran | None) -> Iterable[Text]:
     for name, cause in (ran.ending.held if ran else {}).items():
-        yield Text(f"{name} refuses us: {cause.explanation}", style="yellow")
+        yield Text(f"{name} refuses us: {_why(cause)}", style="yellow")
     for name in ran.ending.over_budget if ran else ():
-        yield Text(f"{plain(name)}: {Cause.BUDGET.explanation}", style="yellow")
+        yield Text(f"{plain(name)}: {_why(Cause.BUDGET)}", style="yellow")
     command = next_command(session, report, ran)
     if command is not None:
         first, *rest = typed(command, 9, session.out.width)
         yield Text.assemble(("Next     ", "bold"), first.strip())
         yield from map(Text, rest)
+
+
+def _why(cause: Cause) -> str:
+    """What a cause means, and what has to be done before the command that `Next` names."""
+    return f"{cause.explanation}. First {cause.fix.partition(', then: ')[0]}"
 
 
 def _for_a_person(session: Session, report: Report, ran: Ran) -> Iterable[Text]:
@@ -235,7 +244,7 @@ def _for_a_person(session: Session, report: Report, ran: Ran) -> Iterable[Text]:
             group for group in batch.groups if group.state is State.FAILED or needs_person(group)
         ]
         if bad or not batch.ended:
-            yield _head(batch, ran)
+            yield _head(session, batch, ran)
             yield _counts(batch)
             yield from explained(session, batch, piled(bad), "")
     yield from _foot(session, report, ran)

@@ -55,9 +55,20 @@ def moment(at: float | None) -> str:
     return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
+def zoned(at: float) -> str:
+    """The same with its zone, for a comparison with somebody else's clock: `2026-01-09 23:14:05 +0100`."""
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S %z}"
+
+
 def hour(at: float) -> str:
     """`05:41`."""
     return f"{datetime.fromtimestamp(at, UTC).astimezone():%H:%M}"
+
+
+def recent(at: float, now: float) -> str:
+    """`05:41` today, `2026-01-09 05:41` on any other day."""
+    day, today = (datetime.fromtimestamp(each, UTC).astimezone().date() for each in (at, now))
+    return hour(at) if day == today else moment(at)[:16]
 
 
 def columns(rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:

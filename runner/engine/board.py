@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -56,7 +57,7 @@ class Board:
         flight = Flight(
             job=replace(job, spec=replace(spec, params=params)),
             batch=claim.batch,
-            law=f"{job.provider}|{spec.model}|{length or ''}",
+            law=sys.intern(f"{job.provider}|{spec.model}|{length or ''}"),
             submitted_at=claim.submitted_at or job.changed_at,
             client_ref=claim.client_ref,
             expires_at=claim.expires_at,
@@ -68,6 +69,11 @@ class Board:
         """Let go of a job."""
         self.flights.pop(flight.job.number, None)
         self.wakeups.remove(flight.job.number)
+        self.free_slot(flight)
+
+    def stick(self, flight: Flight) -> None:
+        """The job is stuck: it is asked about slowly, holds no run open, and keeps its place from no other job."""
+        flight.stuck_seen = True
         self.free_slot(flight)
 
     def free_slot(self, flight: Flight) -> None:
@@ -105,6 +111,15 @@ class Board:
         least = lane.traits(flight.job.spec.model).min_poll
         gap = self.law(flight).gap(flight.waited(now), TRADES[lane.provider.poll], least)
         return now + (max(gap, GAP_WHEN_STUCK) if flight.stuck_seen else gap)
+
+    def set_back(self, seconds: float, latest: float) -> None:
+        """The clock was set back: no job waits past `latest`, and limits last no longer than they would have."""
+        self.wakeups.shift(latest)
+        for lane in self.lanes.values():
+            lane.limiter.set_back(seconds)
+        for source in self.sources():
+            if source.next_at is not None:
+                source.next_at -= seconds
 
     def count(self, batch: int, before: Job | None, after: Job) -> None:
         """Keep the counts in step with what was recorded."""

@@ -12,6 +12,7 @@ from typing import Any
 from runner.causes import Cause
 from runner.engine.board import Board, Observer
 from runner.engine.buying import Buyer
+from runner.engine.feeding import PAGE, feed
 from runner.engine.lane import Lane, Source
 from runner.engine.options import Ending, Options, Stopped
 from runner.engine.recorder import Recorder
@@ -25,8 +26,6 @@ from runner.steps import Edges
 from runner.store import Batch, Store
 
 log = logging.getLogger(__name__)
-
-PAGE = 64  # queued jobs read from rows at a time
 
 
 class Engine:
@@ -53,8 +52,9 @@ class Engine:
         self._buyer = Buyer(self._recorder)
         self._watcher = Watcher(self._recorder)
         self._wake = asyncio.Event()
-        self._tasks: dict[str, set[asyncio.Task[None]]] = {
-            "submit": set(), "poll": set(), "fetch": set(), "refill": set()
+        # Not sets: a stop cancels in the order of starting, so that a run can be repeated step by step.
+        self._tasks: dict[str, dict[asyncio.Task[None], None]] = {
+            "submit": {}, "poll": {}, "fetch": {}, "refill": {}
         }  # fmt: skip
         self._stopped: Stopped | None = None
         self._drain_ends = math.inf
@@ -81,8 +81,9 @@ class Engine:
                 if self._at_end():
                     break
                 before = self._clock.now()
+                offset = before - self._clock.monotonic()
                 await self._clock.wait(self._wake, self._nap(before))
-                self._notice_jump(before)
+                self._notice_jump(offset)
             self._cancel("submit", "poll", "fetch", "refill")
         if self._failure is not None:
             raise self._failure
@@ -140,7 +141,7 @@ class Engine:
     def _start_polls(self, now: float) -> None:
         for lane in self.board.lanes.values():
             while lane.polls and len(self._tasks["poll"]) < self._options.polls:
-                if lane.limiter.request_wait(now) > 0 or lane.limiter.held:
+                if lane.limiter.request_wait(now) > 0 or lane.limiter.silent:
                     break
                 flight = self.board.flights.get(lane.polls.popleft())
                 if flight is None:
@@ -182,29 +183,13 @@ class Engine:
             and self._may_submit()
         ):
             source.refilling = True
-            self._start("refill", self._read_page(source))
-
-    async def _read_page(self, source: Source) -> None:
-        try:
-            now = self._clock.now()
-            source.next_at = None
-            page = await self._store.claim_queued(
-                source.batch.number, now, PAGE + len(source.taken)
-            )
-            fresh = [claim for claim in page if claim.job.number not in source.taken]
-            source.pending.extend(fresh)
-            source.taken.update(claim.job.number for claim in fresh)
-            later = now if fresh else await self._store.next_queued([source.batch.number])
-            if later is not None and (fresh or later > now):
-                source.look(later)
-        finally:
-            source.refilling = False
+            self._start("refill", feed(source, self._store, self._clock))
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 
     def _start(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._group.create_task(self._guard(work))
-        self._tasks[kind].add(task)
+        self._tasks[kind][task] = None
         task.add_done_callback(lambda done: self._ended(kind, done))
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
@@ -218,7 +203,7 @@ class Engine:
             self._failure = self._failure or error
 
     def _ended(self, kind: str, task: asyncio.Task[None]) -> None:
-        self._tasks[kind].discard(task)
+        del self._tasks[kind][task]
         self._wake.set()
 
     def _cancel(self, *kinds: str) -> None:
@@ -230,7 +215,9 @@ class Engine:
 
     def _nap(self, now: float) -> float:
         """Seconds until something may be due."""
-        times = [self._options.heartbeat, self._drain_ends - now]
+        times = [self._options.heartbeat]
+        if now < self._drain_ends:
+            times.append(self._drain_ends - now)
         if self._stopped is None:
             due = self.board.wakeups.next()
             times.append(math.inf if due is None else due - now)
@@ -240,7 +227,11 @@ class Engine:
 
     def _lane_wait(self, lane: Lane, now: float) -> float:
         waits = [math.inf]
-        if lane.polls and len(self._tasks["poll"]) < self._options.polls and not lane.limiter.held:
+        if (
+            lane.polls
+            and len(self._tasks["poll"]) < self._options.polls
+            and not lane.limiter.silent
+        ):
             waits.append(lane.limiter.request_wait(now))
         if self._may_submit():
             if lane.has_pending:
@@ -255,10 +246,13 @@ class Engine:
             )
         return max(0.0, min(waits))
 
-    def _notice_jump(self, before: float) -> None:
+    def _notice_jump(self, offset: float) -> None:
+        """Move what waits for a time along with a clock that was set back: else it would wait for that long."""
         now = self._clock.now()
-        if now < before - 1.0:  # the clock was set back: due times of before would be far away
-            self.board.wakeups.shift(now + self._options.heartbeat)
+        back = offset - (now - self._clock.monotonic())
+        if back > 1.0:
+            self.board.set_back(back, now + self._options.heartbeat)
+            self._drain_ends -= back
 
     # -- the end ----------------------------------------------------------------------------------------------
 
@@ -272,7 +266,8 @@ class Engine:
     def _work_left(self) -> bool:
         """Whether anything can still move without a person."""
         for flight in self.board.flights.values():
-            if not flight.stuck_seen and not self.board.lane(flight).limiter.held:
+            silent = self.board.lane(flight).limiter.silent and flight.job.state is not State.READY
+            if not flight.stuck_seen and not silent:
                 return True
         if not self._may_submit():
             return False

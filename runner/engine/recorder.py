@@ -10,7 +10,7 @@ from runner.causes import Cause
 from runner.engine.board import Board, Observer
 from runner.engine.lane import Flight, Lane
 from runner.engine.options import Options
-from runner.events import Accepted, Delayed, Event, Finished, Refused, Rejected
+from runner.events import Accepted, Delayed, Event, Finished, Refused, Rejected, Unclear
 from runner.job import State, advanced
 from runner.steps import Edges
 from runner.store import Claimed, Store
@@ -54,10 +54,8 @@ class Recorder:
             log.warning("%s was changed by somebody else; letting go of it", before.spec.id)
             self.board.land(flight)
             return False
-        if (
-            isinstance(event, Accepted) and state is State.IN_DOUBT
-        ):  # an id that another job has: held
-            due_at = None
+        if isinstance(event, Accepted) and state is State.IN_DOUBT:
+            event, due_at = Unclear("its id belongs to another job", check_after=None), None
         flight.job = advanced(before, state, event, now, due_at)
         self.board.count(flight.batch, before, flight.job)
         self.observer(flight.job, event)
@@ -86,6 +84,7 @@ class Recorder:
         """The clip is made: the job leaves the provider's hands and waits to be fetched."""
         now = self.now()
         flight.trouble = flight.tries = 0
+        flight.stuck_seen = False  # late is not lost: the run waits for the file
         flight.expires_at = None if event.lifetime is None else now + event.lifetime
         self.board.free_slot(flight)
         await self.record(flight, event, now)
@@ -101,8 +100,9 @@ class Recorder:
             lane.limiter.refused(Refused(event.cause, event.detail, provider_wide=True), now)
         wait = min(FIRST_TROUBLE * 2 ** (flight.trouble - 1), LONGEST_TROUBLE)
         due = now + max(event.retry_after or 0.0, wait)
-        if flight.trouble == USELESS_ANSWERS and event.cause is Cause.PROVIDER_ERROR:
+        if flight.trouble >= USELESS_ANSWERS and event.cause is Cause.PROVIDER_ERROR:
             event = replace(event, cause=Cause.STUCK)
+            self.board.stick(flight)
         if event.cause is not flight.job.cause and flight.trouble > 1:
             await self.record(flight, event, due)
         else:

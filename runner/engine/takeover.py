@@ -87,7 +87,9 @@ def _board_again(board: Board, claim: Claimed, now: float) -> None:
     job = claim.job
     flight = board.board(claim, job)
     # Held jobs take no place: in the worst case the provider refuses one for crowding, and that is free.
-    flight.slot = job.state is not State.READY and job.due_at is not None
+    flight.slot = (
+        job.state is not State.READY and job.due_at is not None and job.cause is not Cause.STUCK
+    )
     if flight.slot:
         board.lane(flight).limiter.in_flight += 1
     if job.due_at is None:

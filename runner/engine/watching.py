@@ -53,10 +53,10 @@ class Watcher:
 
     async def _progressed(self, flight: Flight, event: Progressed) -> None:
         now = self._r.now()
-        flight.trouble = 0
+        flight.trouble, flight.stuck_seen = 0, False
         timeout = self._timeout(flight)
         if timeout is not None and flight.waited(now) > timeout:
-            flight.stuck_seen = True
+            self._r.board.stick(flight)
             if flight.job.cause is not Cause.STUCK:
                 event_ = Delayed(
                     Cause.STUCK, f"the provider says {event.phase} after {timeout:.0f} s"

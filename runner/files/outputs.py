@@ -17,7 +17,7 @@ from runner.errors import DownloadError
 from runner.events import Artifact, SavedFile
 from runner.files.download import Download, Opener, in_thread
 from runner.files.part import PART_NAME, Part, part_tag
-from runner.files.publish import digest, names, publish, replace_text
+from runner.files.publish import digest, names, publish, replace_text, sync_folder
 from runner.manifest.outputs import EXT, clean
 
 FREE_FLOOR = 200_000_000
@@ -26,6 +26,8 @@ _LOOK_BACK = 20
 _FULL = frozenset(
     {errno.ENOSPC, errno.EFBIG, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
 )
+_FAILING = frozenset({errno.EIO, errno.EROFS})
+"""A disk that fails, or that the system made read-only since: no clip will be saved until somebody looks at it."""
 
 
 class Files:
@@ -35,6 +37,7 @@ class Files:
         self.root = root
         self._clock = clock
         self._free_floor = free_floor
+        self._safe: set[Path] = set()
 
     def output_path(self, output: str, ext: str, number: int = 1) -> Path:
         """Where the `number`-th result of a job goes: `output` with its `${{ ext }}` put in, always under the root.
@@ -119,8 +122,17 @@ class Files:
     def _part(self, output: str, tag: str, number: int) -> Part:
         """The partial file stands in the folder of the final one, so that a rename is enough."""
         final = self.output_path(output, "part", number)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder(final.parent)
         return Part(final.with_name(f"{final.stem}.{tag}.part"))
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder, and its name safe: a file that is synced in a folder whose name is lost is lost with it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder in self._safe:
+            return
+        for above in folder.relative_to(self.root).parents:
+            sync_folder(self.root / above)
+        self._safe.add(folder)
 
     def _room(self, size: int) -> None:
         free = shutil.disk_usage(self.root).free
@@ -198,5 +210,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from_system(error: OSError) -> DownloadError:
+    text = f"{error.filename or 'the outputs folder'}: {error.strerror}"
+    if error.errno in _FAILING:
+        return DownloadError(f"the disk fails: {text}", cause=Cause.DISK_FULL)
     cause = Cause.DISK_FULL if error.errno in _FULL else Cause.DOWNLOAD_FAILED
-    return DownloadError(f"{error.filename or 'the outputs folder'}: {error.strerror}", cause=cause)
+    return DownloadError(text, cause=cause)

@@ -26,10 +26,16 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FORBIDDEN = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
-def read_yaml(data: bytes, file: str, loader: Any = _LOADER) -> Node:
+def read_yaml(
+    data: bytes, file: str, loader: Any = _LOADER, *, found: list[Problem] | None = None
+) -> Node:
     """Parse one YAML document.
+
+    Mistakes that leave something to read (a name that stands twice, a tag) are put into `found`, if it is given, so
+    that they are told together with what else is wrong.
 
     Raises:
         ManifestError: everything that is wrong with it as YAML, with places.
@@ -48,8 +54,10 @@ def read_yaml(data: bytes, file: str, loader: Any = _LOADER) -> Node:
         ) from None
     except yaml.YAMLError as error:
         raise ManifestError([Problem(file, 1, 1, f"not YAML: {excerpt(str(error))}")]) from None
-    if composer.problems:
+    if composer.problems and (found is None or composer.root is None):
         raise ManifestError(composer.problems)
+    if found is not None:
+        found.extend(composer.problems)
     if composer.root is None:
         raise ManifestError([Problem(file, 1, 1, "the file is empty. Start it with version: 1")])
     return composer.root
@@ -178,11 +186,11 @@ class _Composer:
             and start.line == end.line
             and end.column - start.column == len(text) + 2 * quotes
         )
-        if not text.isascii() and _FORBIDDEN.search(text):
+        if not text.isascii() and _HALVES.search(text):
             self._complain(
                 event, "holds half a character (a lone surrogate). Write the character itself"
             )
-            text = ""
+            text = _HALVES.sub("?", text)
         value = text if event.style else typed(text)
         return Node(value, start.line + 1, start.column + 1, quotes if exact else -1)
 

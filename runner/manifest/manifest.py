@@ -31,6 +31,7 @@ INLINE_CAP = 100_000
 TOTAL_CAP = 1_000_000
 
 _NAME = re.compile(r"\w[\w .-]{0,99}")
+_USE = re.compile(r"\$\{\{\s*([^\s{}]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,11 @@ def load(path: Path, *, now: float, cap: int | None = None) -> Manifest:
     """
     data = _read(path)
     file = str(path)
-    root = _without_extras(read_yaml(data, file))
+    broken: list[Problem] = []
+    root = _without_extras(read_yaml(data, file, found=broken))
     reading = Reading(file, Images(path.parent))
     spec, problems = check_shape(plain(root), root, file)
-    for problem in problems:
+    for problem in (*broken, *problems):
         reading.add(problem)
     clock = _clock(now)
     name = _name(reading, root, path, clock)
@@ -83,7 +85,7 @@ def load(path: Path, *, now: float, cap: int | None = None) -> Manifest:
     items = entries.read_all()
     _check_count(reading, root, items, cap or INLINE_CAP)
     if entries.complete:
-        _check_use(reading, top, axes)
+        _check_use(reading, top, axes, data if broken else b"")
     if spec is None or reading.problems:
         raise ManifestError(reading.problems)
     return _manifest(
@@ -179,8 +181,12 @@ def _check_count(reading: Reading, root: Node, items: Sequence[Item], cap: int) 
         )
 
 
-def _check_use(reading: Reading, top: Node | None, axes: Axes) -> None:
-    """Complain about variables and axes that nothing uses: mostly a name that was mistyped elsewhere."""
+def _check_use(reading: Reading, top: Node | None, axes: Axes, broken: bytes) -> None:
+    """Complain about variables and axes that nothing uses: mostly a name that was mistyped elsewhere.
+
+    Of what stands twice in a `broken` file only the first was read, and the second may use what the first doesn't.
+    """
+    reading.used.update(_USE.findall(broken.decode("utf-8", "replace")))
     unused = dict(top.keys) if top is not None and isinstance(top.value, dict) else {}
     for kind, names in (("variable", unused), ("axis", axes.places)):
         for name, place in names.items():

@@ -82,12 +82,14 @@ class Flusher:
             works = [work for work, _ in group]
             outcomes = await self.alone(lambda connection: _run_group(connection, works))
         for (_, future), outcome in zip(group, outcomes, strict=True):
+            fatal = isinstance(outcome, sqlite3.DatabaseError) and not isinstance(
+                outcome, sqlite3.IntegrityError
+            )
+            if fatal and self.broken is None:
+                self.broken = translate(outcome, self._database)
             if future.done():
                 continue
-            if isinstance(outcome, sqlite3.DatabaseError) and not isinstance(
-                outcome, sqlite3.IntegrityError
-            ):
-                self.broken = self.broken or translate(outcome, self._database)
+            if fatal and self.broken is not None:
                 _fail(future, self.broken)
             elif isinstance(outcome, BaseException):
                 _fail(future, outcome)

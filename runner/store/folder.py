@@ -38,14 +38,26 @@ class StateFolder:
         """Whether there is no database yet.
 
         Raises:
-            StoreError: there is less than the beginning of one, which SQLite would take for none and begin anew.
+            StoreError: there was one: what is left of it, SQLite would take for none and begin anew.
         """
         size = self.database.stat().st_size if self.database.exists() else 0
-        if 0 < size < _HEADER:
+        if size >= _HEADER:
+            return False
+        if size or self._left_behind():
             raise StoreError(
-                f"{self.database} is damaged: it was cut off after {size} bytes. Restore it from a copy"
+                f"{self.database} is damaged: only {size} bytes of it are left. Restore it from a copy, "
+                "or remove it and runner.db-wal to begin anew: jobs that it knew would then be bought again"
             )
-        return size == 0
+        return True
+
+    def _left_behind(self) -> bool:
+        """Whether a database that is empty or gone held something: its log is there, or it was emptied amid clips."""
+        log = self.database.with_name("runner.db-wal")
+        if log.exists() and log.stat().st_size:
+            return True
+        return self.database.exists() and any(
+            entry.is_file() and not entry.name.startswith(".") for entry in self.outputs.rglob("*")
+        )
 
     def prepare(self) -> None:
         """Create what is missing, private to the user whatever the umask, and prove that it can be written.
@@ -60,17 +72,31 @@ class StateFolder:
                 # The folder may be one that was made by hand, or that came with a checkout.
                 with contextlib.suppress(OSError):
                     self.root.chmod(0o700)
+            self.is_empty()
             # SQLite gives its -wal and -shm files the database file's own mode.
             os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
-            self.is_empty()
-            probe = self.outputs / f".probe-{os.getpid()}"
+            probe = self.outputs / ".probe"  # always the same, so that a kill right here leaves no heap of them
             probe.write_bytes(b"")
-            probe.unlink()
+            probe.unlink(missing_ok=True)
+            for folder in (self.root, self.root.absolute().parent):
+                _sync(folder)
         except OSError as error:
             raise StoreError(
                 f"{self.root} can't be used for state: {error.strerror}. "
                 "Give a folder that you may write to: --state DIR"
             ) from None
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder safe: a database whose name is lost with the power is lost with it."""
+    if os.name == "nt":  # has no such call and needs none
+        return
+    with contextlib.suppress(PermissionError):  # the folder above may be another user's
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def translate(error: sqlite3.Error | UnicodeDecodeError, database: Path) -> StoreError:

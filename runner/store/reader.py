@@ -15,14 +15,21 @@ from runner.store import claims, manifests
 from runner.store.contract import Batch
 from runner.store.folder import StateFolder, translate
 from runner.store.migrate import check
-from runner.store.rows import JOB_COLUMNS, job_from, seconds
+from runner.store.rows import JOB_COLUMNS, job_from, millis
 
 _FROM = "FROM job JOIN spec ON spec.id = job.id JOIN batch ON batch.id = job.batch"
 
 
+RECENT_EVENTS = 2_000
+RECENT_SECONDS = 900
+
+# Failed and cancelled jobs have no due time either, but nothing is held there: they ended.
+_HELD = "job.state NOT IN ('failed', 'cancelled') AND job.due_at IS NULL"
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Jobs that failed or wait for the same reason: how many, and one of them."""
+    """Jobs that failed or wait for the same reason: how many, and one of them. `held`: no run looks at them."""
 
     batch: int
     state: State
@@ -84,14 +91,19 @@ class Reader:
             ).fetchone()[0]
         )
 
-    def groups(self, batches: Sequence[int]) -> list[Group]:
-        """Jobs that failed, are in doubt, are held or wait for a reason, by cause; most first."""
+    def groups(self, batches: Sequence[int], overdue: float = 0.0) -> list[Group]:
+        """Jobs that failed, are in doubt, are held or wait for a reason, by cause; most first.
+
+        A job in doubt that should have been looked up before `overdue` (Unix seconds) counts as held, too.
+        """
         among = ",".join(str(int(batch)) for batch in batches)
         rows = self._connection.execute(
-            "SELECT job.batch, job.state, job.cause, job.detail, count(*), min(spec.name), job.due_at IS NULL AS held"
+            "SELECT job.batch, job.state, job.cause, job.detail, count(*), min(spec.name),"
+            f" {_HELD} OR (job.state = 'in_doubt' AND job.due_at < ?) AS held"
             f" FROM job JOIN spec ON spec.id = job.id WHERE job.cause IS NOT NULL AND job.batch IN ({among})"
             " AND (job.orphan = 0 OR job.state NOT IN ('queued', 'failed', 'cancelled'))"
-            " GROUP BY 1, 2, 3, 4, 7 ORDER BY count(*) DESC"
+            " GROUP BY 1, 2, 3, 4, 7 ORDER BY count(*) DESC",
+            (millis(overdue),),
         )
         return [
             Group(batch, State(state), cause, detail or "", count, example, bool(held))
@@ -176,15 +188,70 @@ class Reader:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def durations(self, batch: int) -> list[float]:
-        """Seconds from submit to result of the latest finished jobs of a batch, for an estimate of what is left."""
+    def in_doubt(self, batches: Sequence[int]) -> list[Job]:
+        """Jobs that a person can settle: in doubt, or held because the provider lost them."""
+        among = ",".join(str(int(batch)) for batch in batches)
         rows = self._connection.execute(
-            "SELECT attempt.intended_at, attempt.answered_at, job.changed_at FROM job"
-            " JOIN attempt ON attempt.job = job.id WHERE job.batch = ? AND job.state = 'done'"
-            " ORDER BY job.id DESC LIMIT 200",
-            (batch,),
+            f"SELECT {JOB_COLUMNS} {_FROM} WHERE job.batch IN ({among}) AND (job.state = 'in_doubt'"
+            " OR (job.state = 'running' AND job.cause = 'lost_remote' AND job.due_at IS NULL))"
+            " ORDER BY job.id"
         )
-        return [(seconds(done - sent) or 0.0) for sent, _, done in rows.fetchall()]
+        return [job_from(row) for row in rows.fetchall()]
+
+    def adrift(self, before: float) -> int:
+        """Jobs whose runner ended while their request was in the air, `before` (Unix seconds) or earlier."""
+        query = "SELECT count(*) FROM job WHERE state = 'submitting' AND due_at < ?"
+        return int(self._connection.execute(query, (millis(before),)).fetchone()[0])
+
+    def owner(self, provider: str, remote_id: str) -> tuple[int, int] | None:
+        """The number of the job, and of its attempt, that a provider's id belongs to."""
+        row = self._connection.execute(
+            "SELECT job, number FROM attempt WHERE provider = ? AND remote_id = ?",
+            (provider, remote_id),
+        ).fetchone()
+        return None if row is None else (int(row[0]), int(row[1]))
+
+    def orphaned(self, numbers: Sequence[int]) -> set[int]:
+        """Which of these jobs left the manifest: no run sends them."""
+        among = ",".join(str(int(number)) for number in numbers)
+        rows = self._connection.execute(f"SELECT id FROM job WHERE orphan = 1 AND id IN ({among})")
+        return {number for (number,) in rows.fetchall()}
+
+    def watched(self) -> set[int]:
+        """Numbers of the batches with cancelled jobs that may still complete at the provider."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT batch FROM job WHERE state = 'cancelled' AND due_at IS NOT NULL"
+        )
+        return {batch for (batch,) in rows.fetchall()}
+
+    def span(self, batch: int) -> tuple[float, float] | None:
+        """When the first job of a batch was sent, and when one last changed its state; None before the first."""
+        # The rows are in the order of time, so this reads only until it meets the batch. CROSS keeps that order.
+        first = self._connection.execute(
+            "SELECT attempt.intended_at FROM attempt CROSS JOIN job ON job.id = attempt.job"
+            " WHERE job.batch = ? ORDER BY attempt.id LIMIT 1",
+            (batch,),
+        ).fetchone()
+        last = self._connection.execute(
+            "SELECT max(changed_at) FROM job WHERE batch = ? AND state <> 'queued'", (batch,)
+        ).fetchone()[0]
+        if first is None or last is None:
+            return None
+        return first[0] / 1000, max(first[0], last) / 1000
+
+    def pace(self, batch: int) -> float | None:
+        """Jobs of a batch that ended per second, by the latest events; None where too few did."""
+        count, first, last = self._connection.execute(
+            "WITH recent AS (SELECT job, at, name FROM event ORDER BY id DESC LIMIT ?),"
+            " ended AS (SELECT recent.at FROM recent JOIN job ON job.id = recent.job"
+            "  WHERE job.batch = ? AND recent.name IN ('Saved', 'Rejected'))"
+            " SELECT count(*), min(at), max(at) FROM ended"
+            " WHERE at > (SELECT max(at) FROM ended) - ?",
+            (RECENT_EVENTS, batch, RECENT_SECONDS * 1000),
+        ).fetchone()
+        if count < 2 or last <= first:
+            return None
+        return float((count - 1) * 1000 / (last - first))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 from runner.causes import Cause
@@ -87,15 +88,15 @@ def _job_from(row: sqlite3.Row | tuple[Any, ...]) -> Job:
         number=number,
         spec=Spec(
             key=bytes(key).hex(),
-            batch=batch,
+            batch=intern(batch),
             id=name,
             index=position,
             repeat=repeat,
-            model=model,
+            model=intern(model),
             params=dict(parse_json(params.encode()).items()),
             output=output,
         ),
-        provider=provider,
+        provider=intern(provider),
         state=State(state),
         fence=fence,
         attempt=attempt,

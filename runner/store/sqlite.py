@@ -35,6 +35,8 @@ _PRAGMAS = (
     "PRAGMA cache_size = -16000",
     "PRAGMA temp_store = MEMORY",
 )
+CHECKED_WHOLE = 100_000_000
+"""Bytes of a database that is checked at every start. A larger one takes seconds; its damage shows where it is read."""
 
 
 class SqliteStore:
@@ -92,6 +94,8 @@ class SqliteStore:
         for pragma in _PRAGMAS:
             connection.execute(pragma)
         migrate(connection, self._folder.database)
+        if self._folder.database.stat().st_size > CHECKED_WHOLE:
+            return
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise StoreError(

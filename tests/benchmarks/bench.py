@@ -72,7 +72,12 @@ class Bench:
     def side(self, work: str, env: Mapping[str, str] | None = None, **options: Any) -> Result:
         """Run one side in a process of its own, on the first core."""
         module, _, name = work.partition(":")
-        command = [sys.executable, "-m", "tests.benchmarks.side", f"tests.benchmarks.{module}:{name}"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.side",
+            f"tests.benchmarks.{module}:{name}",
+        ]
         done = subprocess.run(
             [*command, json.dumps(options)],
             env={**os.environ, **(env or {})}, preexec_fn=_on_first_core,
@@ -108,7 +113,7 @@ def server() -> Iterator[str]:
     """The provider without latency, on the last core; yields its base URL."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.server"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_on_last_core,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_on_last_core,  # noqa: PLW1509
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None

@@ -82,12 +82,16 @@ def drive(seed: int, length: float) -> tuple[float, float, float]:
             now = world.happen()
         else:
             now += max(min(wait, 60.0), 0.001)
-    shares, found = zip(*(_phase(world.busy, at, most, length) for at, most in enumerate(PHASES)), strict=True)
+    shares, found = zip(
+        *(_phase(world.busy, at, most, length) for at, most in enumerate(PHASES)), strict=True
+    )
     total = world.accepted + world.refused
     return sum(shares) / len(shares), world.refused / total, max(found)
 
 
-def _phase(busy: list[tuple[float, int]], number: int, most: int, length: float) -> tuple[float, float]:
+def _phase(
+    busy: list[tuple[float, int]], number: int, most: int, length: float
+) -> tuple[float, float]:
     """Share of N that was busy after the first minute, and when it was first used to 97 %."""
     begin, end = number * length, (number + 1) * length
     level, last, total, found = 0, begin, 0.0, math.inf

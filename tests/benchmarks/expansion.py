@@ -110,7 +110,7 @@ def expand(bench: Bench) -> list[Figure]:
     pair = bench.pair("expansion:ours", "expansion:floor", {"jobs": jobs}, rounds=1)
     seconds, again = pair.ours_median("cpu"), pair.ours_median("again")
     return [
-        Figure("expand", f"{jobs:,} jobs, JSONL × matrix, checked, to rows: processor time", pair.ratio("cpu"), 6, 2.5,
+        Figure("expand", f"{jobs:,} jobs, JSONL x matrix, checked, to rows: processor time", pair.ratio("cpu"), 6, 2.5,
                ours=f"{seconds:.1f} s", floor=f"{pair.floor_median('cpu'):.1f} s, executemany"),
         Figure("expand memory", "peak of the process", pair.ours_median("peak_mb"), 150, 80, unit="MB",
                floor=f"{pair.floor_median('peak_mb'):.0f} MB"),

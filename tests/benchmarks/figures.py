@@ -26,7 +26,7 @@ class Figure:
     reach: float | None = None
     further: float | None = None
     high: bool = False
-    unit: str = "×"
+    unit: str = "x"
     ours: str = ""
     floor: str = ""
 
@@ -49,7 +49,13 @@ class Figure:
 
     def row(self) -> str:
         """The line in Markdown."""
-        cells = (self.name, self.what, f"{_number(self.value)} {self.unit}".strip(), self._wanted(), self.verdict)
+        cells = (
+            self.name,
+            self.what,
+            f"{_number(self.value)} {self.unit}".strip(),
+            self._wanted(),
+            self.verdict,
+        )
         return "| " + " | ".join((*cells, self.ours, self.floor)) + " |"
 
     def line(self) -> str:
@@ -80,7 +86,9 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        model = next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         pass
     return (

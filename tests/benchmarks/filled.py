@@ -11,15 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from runner.providers.routes import routes
 from runner.store import SqliteStore, StateFolder
 from runner.store.rows import remote_text
-from runner.providers.routes import routes
 from runner.wire import dump_json
 from tests.benchmarks.server import APP
 from tests.benchmarks.whole import MODEL, body
 
 SPEC = (
-    "INSERT INTO spec (id, key, batch, name, position, repeat, model, params, output) VALUES (?, ?, 1, ?, ?, 0, ?, ?, ?)"
+    "INSERT INTO spec (id, key, batch, name, position, repeat, model, params, output)"
+    " VALUES (?, ?, 1, ?, ?, 0, ?, ?, ?)"
 )
 JOB = (
     "INSERT INTO job (id, batch, provider, state, due_at, changed_at, fence, attempt, remote)"
@@ -62,12 +63,22 @@ async def _create(state: StateFolder) -> None:
         pass
 
 
-def _rows(jobs: int, running: int, queued: int, now: int, due: int) -> Iterator[tuple[Any, Any, Any]]:
+def _rows(
+    jobs: int, running: int, queued: int, now: int, due: int
+) -> Iterator[tuple[Any, Any, Any]]:
     """Done ones first, as it is after a while."""
     for number in range(1, jobs + 1):
         key = hashlib.blake2b(str(number).encode(), digest_size=16).digest()
         name = key.hex()[:8]
-        spec = (number, key, name, number, MODEL, dump_json(body(number)), f"bench/{name}.${{{{ ext }}}}")
+        spec = (
+            number,
+            key,
+            name,
+            number,
+            MODEL,
+            dump_json(body(number)),
+            f"bench/{name}.${{{{ ext }}}}",
+        )
         if number > jobs - queued:
             yield spec, (number, "queued", 0, now, 0, 0, None), None
             continue

@@ -14,7 +14,7 @@ from tests.benchmarks.figures import Figure
 from tests.benchmarks.side import measured
 from tests.benchmarks.whole import MODEL, body
 
-_HUEY = '''
+_HUEY = """
 import json, resource, sys, threading, time, urllib.request
 from http.client import HTTPConnection
 from huey import SqliteHuey
@@ -45,11 +45,11 @@ while len(done) < jobs:
     time.sleep(0.01)
 print(json.dumps({"wall": time.perf_counter() - wall, "cpu": time.process_time() - used}), flush=True)
 consumer.stop()
-'''
+"""
 
 
 async def fal_client(url: str, folder: str, jobs: int) -> dict[str, float]:
-    """fal's own client: submit and wait, all of them with asyncio.gather. It keeps nothing on disk."""
+    """Fal's own client: submit and wait, all of them with asyncio.gather. It keeps nothing on disk."""
     del folder
     import fal_client as fal
     from fal_client import client
@@ -72,7 +72,7 @@ async def fal_client(url: str, folder: str, jobs: int) -> dict[str, float]:
 
 
 def _huey(bench: Bench, jobs: int) -> dict[str, float]:
-    """huey with SQLite and fsync, 16 threads: enqueue, then work off; installed for this run only."""
+    """Huey with SQLite and fsync, 16 threads: enqueue, then work off; installed for this run only."""
     import json
     import os
 
@@ -80,13 +80,13 @@ def _huey(bench: Bench, jobs: int) -> dict[str, float]:
     python = home / "venv" / "bin" / "python"
     venv.create(home / "venv", with_pip=True)
     done = subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "huey"],
+        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "huey"],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     if done.returncode:
         raise SkippedError("peers: huey could not be installed")
     core = {min(os.sched_getaffinity(0))} if hasattr(os, "sched_setaffinity") else set()
-    command = [python, "-c", _HUEY, bench.url.removeprefix("http://"), MODEL, str(jobs), str(home / "huey.db"),
+    command = [str(python), "-c", _HUEY, bench.url.removeprefix("http://"), MODEL, str(jobs), str(home / "huey.db"),
                json.dumps(body(0))]  # fmt: skip
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=True,
@@ -99,7 +99,7 @@ def _huey(bench: Bench, jobs: int) -> dict[str, float]:
 def peers(bench: Bench) -> list[Figure]:
     """Jobs per processor second of ours over theirs."""
     many, gathered = bench.size(3_000, 60), bench.size(300, 20)
-    options = {"url": bench.url, "in_flight": 64}
+    options: dict[str, Any] = {"url": bench.url, "in_flight": 64}
     sides = [
         ("runner", bench.side("whole:engine", folder=bench.fresh(), jobs=many, **options), many),
         ("bare aiohttp loop", bench.side("whole:bare", folder=bench.fresh(), jobs=many, **options), many),

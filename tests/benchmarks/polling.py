@@ -36,8 +36,12 @@ def optimum(trade: float) -> float:
     """The least possible `trade x polls + delay` of a job, by dynamic programming backwards over a grid of times."""
     count = int(HORIZON / STEP)
     times = [at * STEP for at in range(count + 1)]
-    done = [0.5 * math.erfc(-(math.log(t / MEDIAN) / SIGMA) / math.sqrt(2)) if t else 0.0 for t in times]
-    area = [0.0]  # of `done`: the delay of those who end between two polls is area between minus what was done before
+    done = [
+        0.5 * math.erfc(-(math.log(t / MEDIAN) / SIGMA) / math.sqrt(2)) if t else 0.0 for t in times
+    ]
+    area = [
+        0.0
+    ]  # of `done`: the delay of those who end between two polls is area between minus what was done before
     for at in range(count):
         area.append(area[-1] + STEP * (done[at] + done[at + 1]) / 2)
     cost = [0.0] * (count + 1)  # times the probability of getting there
@@ -83,7 +87,9 @@ def online(trade: float, jobs: int, seed: int, in_flight: int = 50) -> Spent:
         else:
             heapq.heappush(due, (now + law.gap(waited, trade, LEAST), number))
     late = spent[jobs // 2 :]
-    return Spent(sum(one for one, _ in late) / len(late), sum(delay for _, delay in late) / len(late))
+    return Spent(
+        sum(one for one, _ in late) / len(late), sum(delay for _, delay in late) / len(late)
+    )
 
 
 def polling(bench: Bench) -> list[Figure]:
@@ -99,6 +105,13 @@ def polling(bench: Bench) -> list[Figure]:
     runs = [online(0.2 + 0.1 * step, jobs, 2) for step in range(8)]
     enough = [run.polls for run in runs if run.delay <= 5.0]
     figures.append(
-        Figure("polling at 5 s", "polls of a job at a mean delay of at most 5 s", min(enough), 10, 9, unit="polls")
+        Figure(
+            "polling at 5 s",
+            "polls of a job at a mean delay of at most 5 s",
+            min(enough),
+            10,
+            9,
+            unit="polls",
+        )
     )
     return figures

@@ -1,4 +1,4 @@
-"""600 submits a minute for two minutes on servers that count by the minute, in virtual time and over a jittery network."""
+"""600 submits a minute for two minutes, on servers that count by the minute; virtual time, a jittery network."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def drive(takes: Callable[[float], bool], restart: bool, seed: int) -> tuple[int
     """
     rng = random.Random(seed)
     limiter = Limiter(Limits(submits=RATE))
-    known: dict[float, float] = {}  # what rows say: when a submit was intended, and when it was answered
+    known: dict[
+        float, float
+    ] = {}  # what rows say: when a submit was intended, and when it was answered
     arrivals: list[float] = []
     answers: list[tuple[float, float]] = []
     now, killed = START, not restart
@@ -94,6 +96,7 @@ def rates(bench: Bench) -> list[Figure]:
             refused = sum(no for _, no in found)
             figures.append(
                 Figure(f"rate {name}{', restart' if restart else ''}", f"600/min for two minutes, worst of {runs}",
-                       used * 100, 99, 99.7, high=True, unit="%", ours=f"{refused} refused", floor="the limit, 0 refused")
+                       used * 100, 99, 99.7, high=True, unit="%", ours=f"{refused} refused",
+                       floor="the limit, 0 refused")
             )  # fmt: skip
     return figures

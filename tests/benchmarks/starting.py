@@ -43,7 +43,9 @@ def to_first_request(bench: Bench, home: Path, *words: str) -> float:
     first_seen(bench)
     command = [sys.executable, "-m", "runner", "--state", "state", "-q", *words]
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=home, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=home, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     seen = 0.0
     while not seen and process.poll() is None and time.monotonic() < began + LONGEST:
         time.sleep(0.02)
@@ -84,7 +86,11 @@ def resume(bench: Bench) -> list[Figure]:
     home = Path(bench.fresh())
     left, running = jobs * 3 // 10, jobs // 100
     bench.side(
-        "filled:fill_in", folder=str(home / "state"), jobs=jobs, running=running, queued=left - running
+        "filled:fill_in",
+        folder=str(home / "state"),
+        jobs=jobs,
+        running=running,
+        queued=left - running,
     )
     times = [to_first_request(bench, home, "resume") for _ in range(3)]
     floor = median(python("-c", "import aiohttp") for _ in range(3))

@@ -50,9 +50,10 @@ async def ours(url: str, folder: str, jobs: int, due_in: float, seconds: float) 
     waiting = provider(url, jobs)
     waiting = replace(waiting, fal=replace(waiting.fal, min_poll=1.0, expected=1e6))
     await asyncio.to_thread(fill, Path(folder), jobs, jobs, 0, due_in)
-    async with SqliteStore(StateFolder(Path(folder)), clock.now()) as store, Counting(
-        Keys({"FAL_KEY": "bench:0123456789abcdef"}), clock
-    ) as http:
+    async with (
+        SqliteStore(StateFolder(Path(folder)), clock.now()) as store,
+        Counting(Keys({"FAL_KEY": "bench:0123456789abcdef"}), clock) as http,
+    ):
         gc.collect()
         before = memory()
         edges = Edges(http, cast("Files", NoBytes()), clock)
@@ -61,8 +62,9 @@ async def ours(url: str, folder: str, jobs: int, due_in: float, seconds: float) 
             options=Options(), run=1, observer=lambda _job, _event: None,
         )  # fmt: skip
         task = asyncio.ensure_future(runs.run())
-        while len(runs.board.flights) < jobs:
+        while len(runs.board.flights) < jobs and not task.done():  # noqa: ASYNC110 - the engine tells nobody
             await asyncio.sleep(0.05)
+        assert not task.done(), task
         await asyncio.sleep(0.2)
         gc.collect()
         found = {"mb": memory() - before}
@@ -77,7 +79,11 @@ async def ours(url: str, folder: str, jobs: int, due_in: float, seconds: float) 
 
 def _spent(used: float, wall: float, polls: int) -> dict[str, float]:
     cpu = time.process_time() - used
-    return {"per_poll": cpu / max(polls, 1), "polls": polls, "share": cpu / (time.perf_counter() - wall)}
+    return {
+        "per_poll": cpu / max(polls, 1),
+        "polls": polls,
+        "share": cpu / (time.perf_counter() - wall),
+    }
 
 
 async def heap(url: str, folder: str, jobs: int, due_in: float, seconds: float) -> dict[str, float]:
@@ -120,6 +126,7 @@ def in_flight(bench: Bench) -> list[Figure]:
         Figure("in_flight memory", f"{jobs:,} jobs in the air, resident", per_job, 1.5, 0.6, unit="kB",
                floor=f"{pair.floor_median('mb') * 1000 / jobs:.2f} kB, a heap with paths"),
         Figure("in_flight poll", "processor time of a poll that changes nothing", pair.ratio("per_poll"), 2.0, 1.2,
-               ours=f"{pair.ours_median('per_poll') * 1e6:.0f} µs", floor=f"{pair.floor_median('per_poll') * 1e6:.0f} µs"),
+               ours=f"{pair.ours_median('per_poll') * 1e6:.0f} µs",
+               floor=f"{pair.floor_median('per_poll') * 1e6:.0f} µs"),
         Figure("in_flight idle", "of a core, nothing due", idle["share"] * 100, 0.5, unit="%"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The whole way of a job, every step of it durable, against a loop that makes the same three requests and nothing else."""
+"""The whole way of a job, each step durable, against a loop that makes the same three requests and nothing else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def specs(count: int) -> list[Spec]:
     for index in range(count):
         params = body(index)
         key = job_key("bench", MODEL, params, "", 0)
-        made.append(Spec(key, "bench", key[:8], index, 0, MODEL, params, f"bench/{key[:8]}.${{{{ ext }}}}"))
+        made.append(
+            Spec(key, "bench", key[:8], index, 0, MODEL, params, f"bench/{key[:8]}.${{{{ ext }}}}")
+        )
     return made
 
 
@@ -64,7 +66,9 @@ def provider(url: str, in_flight: int, **limits: Any) -> Provider:
 class NoBytes:
     """Stands in for Files: says that a clip was saved and fetches nothing, because the floor fetches nothing either."""
 
-    async def save(self, output: str, artifacts: Sequence[Artifact], **_: Any) -> tuple[SavedFile, ...]:
+    async def save(
+        self, output: str, artifacts: Sequence[Artifact], **_: Any
+    ) -> tuple[SavedFile, ...]:
         """Say that it was saved."""
         return (SavedFile(output, "0" * 64, artifacts[0].size or 0, "video/mp4"),)
 
@@ -117,7 +121,9 @@ async def bare(url: str, folder: str, jobs: int, in_flight: int) -> dict[str, fl
 def throughput(bench: Bench) -> list[Figure]:
     """Jobs per second, processor time and bytes written of the whole state machine."""
     jobs = bench.size(10_000, 100)
-    pair = bench.pair("whole:engine", "whole:bare", {"url": bench.url, "jobs": jobs, "in_flight": 64})
+    pair = bench.pair(
+        "whole:engine", "whole:bare", {"url": bench.url, "jobs": jobs, "in_flight": 64}
+    )
     size = bench.size(10_000, 100)
     kilobytes = pair.ours_median("written") / jobs / 1000
 

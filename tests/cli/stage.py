@@ -119,6 +119,12 @@ class Sim:
         """Forget everything."""
         self._ask("reset", {})
 
+    def reset_faults(self) -> None:
+        """Let nothing go wrong any more."""
+        request = Request(f"{self.url}/_sim/faults", method="DELETE")
+        with build_opener(ProxyHandler({})).open(request, timeout=10):
+            pass
+
     def fault(self, **fault: object) -> None:
         """Let something go wrong."""
         self._ask("faults", fault)

@@ -69,6 +69,8 @@ def test_looking_loads_no_network(place: Path) -> None:
         "status",
         "jobs",
         "show x",
+        "resolve",
+        "verify",
         "providers",
         "schema",
     )
@@ -77,7 +79,7 @@ def test_looking_loads_no_network(place: Path) -> None:
         capture_output=True, text=True, encoding="utf-8", timeout=60, check=True,
     )  # fmt: skip
     codes = re.findall(r"^LEFT (\d+)$", done.stdout, re.MULTILINE)
-    assert codes == ["0", "0", "0", "0", "0", "2", "0", "0"]
+    assert codes == ["0", "0", "0", "0", "0", "2", "0", "0", "0", "0"]
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
@@ -94,6 +96,10 @@ def test_nothing_typed_shows_help(call: Call) -> None:
         "status",
         "jobs",
         "show",
+        "resolve",
+        "retry",
+        "cancel",
+        "verify",
         "simulate",
         "providers",
         "schema",
@@ -121,6 +127,16 @@ def test_every_mistake_at_once(call: Call, sim: Sim, place: Path) -> None:
     assert lines[-1] == "10 mistakes; nothing was sent"
     assert sim.requests == []
     assert not (place / "state" / "runner.db").exists()
+
+
+def test_a_name_that_stands_twice_hides_nothing(call: Call, place: Path) -> None:
+    """With a duplicate key on top there is one line more: the other mistakes are told all the same."""
+    twice = TEN_MISTAKES.replace("version: 1\n", "version: 1\nversion: 1\n", 1)
+    (place / "bad.yaml").write_text(twice, "utf-8")
+    lines = call("run", "bad.yaml").err.splitlines()
+    assert lines[0].startswith("bad.yaml:2:1: version stands twice, first on line 1")
+    assert len(lines) == 12, lines
+    assert lines[-1] == "11 mistakes; nothing was sent"
 
 
 def test_mistakes_as_json(call: Call, place: Path) -> None:

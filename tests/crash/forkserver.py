@@ -6,8 +6,10 @@ of it is whole.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,9 @@ import runner.settings
 from runner.providers import find_model
 from tests.crash.life import Life, live
 from tests.crash.sweep import sweeping
+
+LONGEST = 10
+"""Seconds that a life may take; on a busy machine it takes half of one."""
 
 
 def main() -> None:
@@ -36,6 +41,8 @@ def main() -> None:
 
 def _be(life: Life) -> None:
     code = 99
+    signal.alarm(LONGEST)  # a life that hangs ends, too
+    faulthandler.dump_traceback_later(LONGEST - 1)
     try:
         log = os.open(Path(life.folder) / "stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 2)

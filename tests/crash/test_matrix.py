@@ -39,13 +39,20 @@ async def hit_once(arena: Arena, cell: tuple[Profile, Place, Way]) -> None:
         assert task.downloads <= 2
 
 
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("way", [Way.KILL, Way.EXCEPTION, Way.CANCEL])
 async def test_hit_at_every_boundary(tmp_path: Path, way: Way) -> None:
     """Whatever hits a run wherever: bought at most once, what was bought is fetched, in doubt only without look-up."""
     cells = [(profile, place, way) for profile in PROFILES for place in BOUNDARIES]
     async with Arena.opened(tmp_path) as arena:
         await arena.each(lambda cell: hit_once(arena, cell), cells)
         assert len(arena.sim.ledger) <= len(cells)
+
+
+async def test_stopped_at_once_at_every_boundary(tmp_path: Path) -> None:
+    """The same for two Ctrl-C in a row, at a provider with look-up and one without."""
+    cells = [(p, place, Way.STOP) for p in (PROFILES[0], PROFILES[-1]) for place in BOUNDARIES]
+    async with Arena.opened(tmp_path) as arena:
+        await arena.each(lambda cell: hit_once(arena, cell), cells)
 
 
 async def test_a_careless_runner_is_caught(tmp_path: Path) -> None:

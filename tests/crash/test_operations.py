@@ -18,7 +18,7 @@ from tests.crash.traps import Place
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs os.fork and SIGKILL")
 
-FAL, KLING = PROFILES[5], PROFILES[-1]
+FAL, KLING = PROFILES[4], PROFILES[-1]
 
 
 async def end_well(arena: Arena, cell: Cell, profile: Profile) -> None:
@@ -88,8 +88,7 @@ async def steps(arena: Arena, profiles: Iterable[Profile], stride: int) -> int:
 async def test_cancelled_at_steps(tmp_path: Path) -> None:
     """Cancelled at any await: no open transaction, no file that nobody knows, no second purchase."""
     async with Arena.opened(tmp_path) as arena:
-        assert await steps(arena, [FAL], 13) >= 5
-        assert await steps(arena, [KLING], 17) >= 5
+        assert await steps(arena, [FAL, KLING], 9) >= 8
 
 
 @pytest.mark.soak
@@ -152,7 +151,7 @@ async def store(arena: Arena, operation: int) -> str:
     await arena.live(cell, slice=2, operation=operation)
     rows = cell.query("SELECT count(*) FROM sqlite_master WHERE name = 'batch'")
     digests = cell.query("SELECT digest FROM batch") if rows[0][0] else []
-    torn = digests == [("",)]
+    torn = digests == [("",)] and cell.query("SELECT count(*) FROM job") != [(0,)]
     if torn:
         settings = settings_of(cell.folder, arena.root / "sim" / "providers.yaml")
         with pytest.raises(UsageError, match="not stored whole"):

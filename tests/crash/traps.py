@@ -79,7 +79,7 @@ class Trap:
         if self._springs(place):
             self._hit()
             self._end()
-            await asyncio.Event().wait()  # until the cancellation comes
+            await asyncio.sleep(0)  # where the cancellation comes, if this is a task that it is for
 
     def here_in_thread(self, place: Place, loop: asyncio.AbstractEventLoop) -> None:
         """The run comes by in a thread; a cancellation hits the loop, the thread goes on."""

@@ -73,3 +73,18 @@ async def test_a_cancelled_job_that_completes_is_kept(tmp_path: Path) -> None:
             while await night.states() != {State.DONE: 1}:
                 await night.run()
         assert len(sim.ledger) == 1
+
+
+async def test_an_empty_account_does_not_stop_what_is_paid_for(tmp_path: Path) -> None:
+    """With the provider held for money, clips that were bought before are still polled and fetched."""
+    slow = replace(QUICK, run=Latency("fixed", 20.0), concurrency=4)
+    async with simulator(slow) as sim:
+        night = Night(tmp_path, provider_at(sim, "kling"), specs(KLING, 10))
+        running = asyncio.create_task(night.run())
+        await night.until(lambda: len(night.events(Accepted)) >= 3)
+        sim.add_fault(Fault("out-of-money"))
+        ending = await running
+        assert ending.held == {"kling": Cause.OUT_OF_MONEY}
+        states = await night.states()
+        assert states[State.DONE] == len(sim.ledger) >= 3
+        assert states[State.DONE] + states[State.QUEUED] == 10

@@ -300,6 +300,22 @@ prompts:
     ], found
 
 
+def test_a_name_that_stands_twice_hides_no_other_mistake(folder: Any) -> None:
+    """A duplicate key is told with the rest; what only its second value uses is not called unused."""
+    body = """version: 1
+provider: fal
+model: a/b
+vars: {film: 35mm}
+prompts: [a]
+budget: 25
+params: {seed: 1, seed: 2, image_url: nope.png}
+prompts: ['${{ film }}']
+"""
+    found = folder.problems(body, head="")
+    places = [line.split(": ")[0] for line in found]
+    assert places == [f"film.yaml:{place}" for place in ("6:1", "7:19", "7:39", "8:1")], found
+
+
 def test_names_in_messages_are_harmless(folder: Any) -> None:
     """What a stranger wrote is shown without characters that a terminal obeys."""
     found = folder.problems('"a\\e[31m\\u202eb": 1\n' + P)

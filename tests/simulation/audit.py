@@ -69,7 +69,7 @@ class Audit:
     def arrived(self, letter: Letter, before: int) -> None:
         """A request was answered: look at what was bought with it, if anything."""
         ledger = self._net.world.ledger
-        if letter.method == "POST":
+        if letter.method == "POST" and not letter.copy:
             self._submits.setdefault(letter.url.path.split("/")[2], []).append(self._net.sky.truth)
         for task in ledger[before:]:
             self._accepted(task)
@@ -123,10 +123,10 @@ class Audit:
             self._net.wrong(f"{counted} jobs are in flight at {task.system}, and {limit} may be")
 
     def _counts(self, task: Task) -> bool:
-        """Whether the program knows that a task is in flight; one in doubt that is held, or was sent again, it can't."""
-        job, state, due_at, *_ = self._job(str(task.body["prompt"]))
+        """Whether the program knows that a task is in flight; not so what is held, stuck or was sent again."""
+        job, state, due_at, _, cause = self._job(str(task.body["prompt"]))
         lost = self.ask("SELECT 1 FROM attempt WHERE job = ? AND outcome = 'lost'", job)
-        return due_at is not None and not lost and state in ("submitting", "running")
+        return due_at is not None and not lost and cause != "stuck" and state in ("submitting", "running")
 
     def rates(self, jumps: bool) -> None:
         """The night is over: no span of a window saw more submits than the rate allows.
@@ -206,8 +206,11 @@ class Audit:
             dict(self.ask("SELECT state, count(*) FROM job WHERE orphan = 0 OR attempt > 0 GROUP BY state"))
         )
 
-    def finish(self, *, jumps: bool) -> None:
-        """The night is over, and nothing goes wrong any more: see that all has ended, each job for a reason."""
+    def finish(self, *, jumps: bool, full: bool) -> None:
+        """The night is over, and nothing goes wrong any more: see that all has ended, each job for a reason.
+
+        `full`: a provider has no place left, so jobs may still be queued.
+        """
         self.verified.clear()
         self.everything()
         self.rates(jumps)
@@ -219,6 +222,6 @@ class Audit:
             self.stats[f"{state} {cause or ''}".rstrip()] += 1
             ended = state in ("done", "failed") or (state == "in_doubt" and due_at is None)
             waiting = state == "running" and cause in ("stuck", "lost_remote")
-            unpaid = state == "queued" and self._shops[batch].batch.budget is not None
+            unpaid = state == "queued" and (self._shops[batch].batch.budget is not None or full)
             if not (ended or waiting or unpaid):
                 self._net.wrong(f"job {job} of {batch} is {state} ({cause}: {detail}), due at {due_at}")

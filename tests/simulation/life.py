@@ -10,6 +10,7 @@ import random
 import shutil
 import sqlite3
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -143,7 +144,12 @@ class Life:
             self._loop.call_later(5.0, self._engine.stop)
 
     def _give_up(self) -> None:
-        self._net.wrong(f"it does not end: {self._engine!r}")
+        board = self._engine.board if self._engine is not None else None
+        left = [] if board is None else [
+            (flight.job.number, flight.job.state.value, board.wakeups._due.get(flight.job.number))
+            for flight in board.flights.values() if not flight.stuck_seen
+        ]  # fmt: skip
+        self._net.wrong(f"it does not end: {self._engine!r} {left[:5]}")
 
     def _plan_disk(self) -> None:
         assert self._loop is not None
@@ -229,10 +235,14 @@ def quiet_graves() -> Iterator[None]:
     """While this is open, nothing is collected; at its end all that was abandoned is, and what it says is not heard."""
     hook = sys.unraisablehook
     gc.disable()
+    gc.freeze()  # what was there before is not looked through again after every night
     try:
         yield
     finally:
         sys.unraisablehook = lambda _: None
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "never awaited": that is what being killed is like
+            gc.collect()
         sys.unraisablehook = hook
+        gc.unfreeze()
         gc.enable()

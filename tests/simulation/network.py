@@ -45,6 +45,7 @@ class Letter:
     url: URL = field(compare=False)
     headers: Mapping[str, str] = field(compare=False)
     body: bytes = field(compare=False)
+    copy: bool = field(default=False, compare=False)
     reply: Reply | None = field(default=None, compare=False)
 
 

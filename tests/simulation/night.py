@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from runner.causes import Cause
 from runner.engine import Ending, Engine, Stopped
 from runner.job import Spec
 from runner.providers import Provider
+from runner.simulator.task import FOREVER
 from tests.simulation.audit import Audit
 from tests.simulation.life import Life, full_disk, quiet_graves
 from tests.simulation.loop import Killed, watched_threads
@@ -106,6 +108,7 @@ class Night:
     def _live(self, root: Path) -> None:
         """Start the program again and again, as a person or cron would, until nothing is left to do."""
         kills, shakes, quiet = list(self.plan.kills), list(self.plan.shakes), 0
+        end: Ending | str = ""
         for number in range(LIVES):
             life = self._begin(root / f"{number}")
             if self.net.calm:
@@ -120,11 +123,12 @@ class Night:
                 max(0.0, self.plan.calm_at - (self.sky.truth - DAWN)) + BOUND,
             )
             self._end(end)
-            if self._done(end) and (quiet or not (kills or shakes)):
+            if (self._done(end) and (quiet or not (kills or shakes))) or (quiet > 3 and self._full(end)):
                 break
             if quiet > 3:
                 self._wrong(f"it does not end, although nothing is wrong: {end}")
-        self.audit.finish(jumps=any(shake.name != "stop" for shake in self.plan.shakes))
+        jumps = any(shake.name != "stop" for shake in self.plan.shakes)
+        self.audit.finish(jumps=jumps, full=self._full(end))
 
     def _begin(self, home: Path) -> Life:
         """Start the program on what the one before left."""
@@ -148,7 +152,7 @@ class Night:
             raise Killed
         self.audit.everything()
         pause = self._dice.choice([1.0, 20.0, 300.0, 1800.0])
-        self.sky.end_life(pause)
+        self.sky.end_life(max(pause, 1800.0) if held else pause)  # who was refused waits before trying again
 
     def _done(self, end: Ending | str) -> bool:
         """Whether the night is over: nothing is left that a run could do."""
@@ -156,6 +160,16 @@ class Night:
             return False
         self._states = self.audit.states()
         return not (self._states["queued"] and not end.over_budget)
+
+    def _full(self, end: Ending | str) -> bool:
+        """Whether a provider takes nothing more because jobs that never finish have all of its places."""
+        if isinstance(end, str) or not end.held:
+            return False
+        forever = Counter(task.system for task in self.net.world.ledger if task.end_at == FOREVER)
+        places = self.plan.settings.concurrency
+        return all(
+            cause is Cause.RATE_LIMITED and forever[name] >= places for name, cause in end.held.items()
+        )
 
     def _providers(self) -> list[Provider]:
         return [*self.plan.others, *(shop.provider for shop in self.plan.shops)]

@@ -80,7 +80,7 @@ _LIES: tuple[tuple[str, tuple[float | str | None, ...], str], ...] = (
 
 NETWORK = ("unreachable", "lost", "late", "unanswered", "slow", "doubled")
 """Faults of the road; see `network.py`."""
-_WINDOWS = ("out-of-money", "bad-key", "too-many", "no-channel", "unreachable", "media-503", "disk-full",
+_WINDOWS = ("disk-full", "disk-full", "out-of-money", "bad-key", "too-many", "no-channel", "unreachable", "media-503",
             "server-error-on-submit", "server-error-on-poll")  # fmt: skip
 
 
@@ -130,9 +130,10 @@ class Plan:
     calm_at: float
 
     @classmethod
-    def draw(cls, seed: int, jobs: int = 100) -> Plan:
+    def draw(cls, seed: int) -> Plan:
         """Draw the night of a seed."""
         dice = random.Random(f"night {seed}")
+        jobs = dice.choice([10, 40, 100, 150])
         calm_at = dice.uniform(1200, 7200)
         expiry = dice.choice([None, None, 3600.0, 86400.0])
         settings = Settings(
@@ -145,8 +146,10 @@ class Plan:
             price=float(PRICE),
             log_limit=0,
         )
-        shops = (_fal_shop(dice, jobs, expiry), _kling_shop(dice, jobs, expiry))
-        others = tuple(_provider(name, expiry) for name in FAL if name != shops[0].provider.name)
+        first = _fal_shop(dice, jobs, expiry)
+        shops = (first, _kling_shop(dice, jobs, expiry, first.provider.name))
+        others = tuple(_provider(name, expiry) for name in FAL
+                       if name not in {shop.provider.name for shop in shops})
         return cls(
             seed, shops, others, jobs, settings, _faults(dice), _road(dice),
             _windows(dice, calm_at, shops), _shakes(dice, calm_at),
@@ -201,8 +204,8 @@ def _fal_shop(dice: random.Random, jobs: int, expiry: float | None) -> Shop:
     return _shop(dice, dice.choice(FAL), FAL_MODEL, "reef", jobs, expiry)
 
 
-def _kling_shop(dice: random.Random, jobs: int, expiry: float | None) -> Shop:
-    name = dice.choice(["kling", "kling", *KLING])
+def _kling_shop(dice: random.Random, jobs: int, expiry: float | None, taken: str) -> Shop:
+    name = dice.choice([name for name in ("kling", "kling", *KLING) if name != taken])
     return _shop(dice, name, KLING[name], "dune", jobs, expiry)
 
 

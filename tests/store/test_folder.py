@@ -135,7 +135,8 @@ def look(folder: StateFolder) -> None:
         reader.groups(batches)
         reader.spend(batches)
         reader.find("film/x")
-        reader.durations(batches[0])
+        reader.span(batches[0])
+        reader.pace(batches[0])
 
 
 @pytest.mark.parametrize("seed", range(24))

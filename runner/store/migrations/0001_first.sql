@@ -48,7 +48,7 @@ CREATE TABLE job (
   remote     TEXT
 ) STRICT;
 CREATE INDEX job_queued ON job (batch, due_at, id) WHERE state = 'queued' AND orphan = 0;
-CREATE INDEX job_open ON job (state, batch) WHERE state IN ('submitting', 'running', 'ready', 'in_doubt');
+CREATE INDEX job_open ON job (batch) WHERE state IN ('submitting', 'running', 'ready', 'in_doubt');
 CREATE INDEX job_late ON job (batch) WHERE state = 'cancelled' AND due_at IS NOT NULL;
 
 -- One row per time that money was put at stake. billed null: reserved, or nobody can tell; 0: verified as not billed.
