@@ -69,10 +69,15 @@ async def prepare(job: Job, params: Mapping[str, Any], client_ref: str) -> Order
 
 
 async def submit(
-    edges: Edges, provider: Provider, dialect: Dialect, order: Order, send_by: float
+    edges: Edges, provider: Provider, dialect: Dialect, order: Order, right: tuple[float, float]
 ) -> Event:
-    """Send the paid request, once."""
-    if edges.clock.monotonic() > send_by:  # this process was paused since the intent
+    """Send the paid request, once, if there still is the right to.
+
+    `right` ends on the clock on the wall and on the monotonic one, whichever comes first: the one can be set back, the
+    other stands still while the machine sleeps.
+    """
+    send_by, ends = right
+    if edges.clock.now() > send_by or edges.clock.monotonic() > ends:
         return Refused(Cause.NO_CONNECTION, "the right to send had expired", retry_after=0.0)
     try:
         return await converse(edges.http, provider, dialect.submit(order))

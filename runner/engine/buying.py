@@ -67,7 +67,7 @@ class Buyer:
             flight = self._r.board.board(
                 replace(claim, submitted_at=self._r.now(), client_ref=client_ref), sent
             )
-            await self._send(lane, source, flight, order, right_ends)
+            await self._send(lane, source, flight, order, (intended.send_by, right_ends))
         finally:
             source.taken.discard(job.number)
 
@@ -84,11 +84,16 @@ class Buyer:
         )
 
     async def _send(
-        self, lane: Lane, source: Source, flight: Flight, order: Order, right_ends: float
+        self,
+        lane: Lane,
+        source: Source,
+        flight: Flight,
+        order: Order,
+        right: tuple[float, float],
     ) -> None:
         dialect = lane.dialect(flight.job.spec.model)
         try:
-            event = await steps.submit(self._r.edges, lane.provider, dialect, order, right_ends)
+            event = await steps.submit(self._r.edges, lane.provider, dialect, order, right)
         except asyncio.CancelledError:
             await self._r.record(
                 flight, Unclear("stopped while the request was in the air"), self._r.now()

@@ -56,6 +56,8 @@ class Recorder:
             return False
         if isinstance(event, Accepted) and state is State.IN_DOUBT:
             event, due_at = Unclear("its id belongs to another job", check_after=None), None
+        if due_at is not None:
+            due_at -= max(0.0, now - self.now())  # the clock was set back while this was written
         flight.job = advanced(before, state, event, now, due_at)
         self.board.count(flight.batch, before, flight.job)
         self.observer(flight.job, event)

@@ -61,8 +61,8 @@ class Manifest:
 def load(path: Path, *, now: float, cap: int | None = None) -> Manifest:
     """Read and check a manifest.
 
-    `now` (Unix seconds) gives `${{ date }}` and `${{ time }}`, in local time. `cap` limits the number of jobs; without
-    it, 100,000 may be written out in the file and 1,000,000 come from files of rows.
+    `now` (Unix seconds) gives `${{ date }}` and `${{ time }}`, in local time. `cap` limits the number of jobs (100,000
+    written out in the file, 1,000,000 from files of rows).
 
     Raises:
         ManifestError: everything that is wrong with it.
@@ -72,9 +72,8 @@ def load(path: Path, *, now: float, cap: int | None = None) -> Manifest:
     broken: list[Problem] = []
     root = _without_extras(read_yaml(data, file, found=broken))
     reading = Reading(file, Images(path.parent))
-    spec, problems = check_shape(plain(root), root, file)
-    for problem in (*broken, *problems):
-        reading.add(problem)
+    spec, misshapen = check_shape(plain(root), root, file)
+    reading.add(*broken, *misshapen)
     clock = _clock(now)
     name = _name(reading, root, path, clock)
     axes = read_axes(reading, root.get("matrix"), cap or INLINE_CAP)

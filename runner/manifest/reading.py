@@ -54,9 +54,9 @@ class Reading:
         """Something is wrong at this line and column."""
         self._problems[Problem(self.file, *place, message)] = None
 
-    def add(self, problem: Problem) -> None:
-        """Something is wrong, perhaps in another file."""
-        self._problems[problem] = None
+    def add(self, *problems: Problem) -> None:
+        """Things are wrong, perhaps in another file."""
+        self._problems |= dict.fromkeys(problems)
 
     def warn(self, place: tuple[int, int], message: str) -> None:
         """Something is doubtful at this line and column."""

@@ -203,7 +203,7 @@ class Audit:
     def states(self) -> Counter[str]:
         """How many jobs are where; those that left the manifest unsent are left out."""
         return Counter(
-            dict(self.ask("SELECT state, count(*) FROM job WHERE orphan = 0 OR attempt > 0 GROUP BY state"))
+            dict(self.ask("SELECT state, count(*) FROM job WHERE orphan = 0 OR state <> 'queued' GROUP BY state"))
         )
 
     def finish(self, *, jumps: bool, full: bool) -> None:
@@ -216,7 +216,7 @@ class Audit:
         self.rates(jumps)
         rows = self.ask(
             "SELECT job.id, job.state, job.due_at, job.cause, job.detail, batch.name FROM job"
-            " JOIN batch ON batch.id = job.batch WHERE orphan = 0 OR attempt > 0"
+            " JOIN batch ON batch.id = job.batch WHERE orphan = 0 OR state <> 'queued'"
         )
         for job, state, due_at, cause, detail, batch in rows:
             self.stats[f"{state} {cause or ''}".rstrip()] += 1

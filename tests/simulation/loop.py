@@ -1,9 +1,9 @@
 """An event loop on virtual time: nothing waits for real, and the same seed takes the same steps in the same order.
 
 Its clock moves only when nothing is left to do, straight to the next timer. It stands still while a thread works: the
-database's own thread is real, but its answers are handed over at moments of virtual time that are drawn from the seed,
-and the loop waits for the thread there. Work given to an executor is done at such a moment, too. So the order of
-events never depends on how fast this machine is.
+database's own thread is real, but the loop waits for it, and hands its answer over at a moment of virtual time that is
+drawn from the seed. Work given to an executor is done at such a moment. So the order of events never depends on how
+fast this machine is, and a process can die with something durable that it has not heard of.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import queue
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +46,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._home = threading.get_ident()
         self._answers: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]]
         self._answers = queue.SimpleQueue()
-        self._asked = 0
+        self._held_back: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._work: dict[asyncio.Future[Any], Callable[[], Any]] = {}
         self._turns = 0
         self.steps = 0
@@ -85,8 +86,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return None
 
     def expect_answer(self) -> None:
-        """A thread was given work: decide when its answer comes."""
-        self._asked += 1
+        """The database's thread was given work: wait for it, and decide when its answer is heard of."""
+        self._held_back.append(self._answers.get())
         self.call_later(self._disk_time(), self._hand_over)
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
@@ -97,10 +98,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return future
 
     def let_threads_end(self) -> None:
-        """After a kill: wait for the database, and let some of the work that was under way have happened."""
-        while self._asked:
-            self._answers.get()
-            self._asked -= 1
+        """After a kill: let some of the work that was under way have happened."""
         for work in self._work.values():
             if self._rng.random() < 0.5:
                 try:
@@ -113,8 +111,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         raise Killed
 
     def _hand_over(self) -> None:
-        callback, args = self._answers.get()
-        self._asked -= 1
+        callback, args = self._held_back.popleft()
         callback(*args)
 
     def _do_work(self, future: asyncio.Future[Any]) -> None:
