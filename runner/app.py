@@ -71,6 +71,7 @@ class App:
         options: Options,
         *,
         budget: Money | None = None,
+        max_jobs: int | None = None,
         observer: Observer = lambda _job, _event: None,
         started: Started = lambda _engine, _batches: None,
         warned: Callable[[str], None] = lambda _text: None,
@@ -83,7 +84,7 @@ class App:
             StoreError: the state folder can't be used, or failed.
         """
         providers = self.settings.providers()
-        manifests = [load(path, now=self.clock.now()) for path in paths]
+        manifests = [load(path, now=self.clock.now(), cap=max_jobs) for path in paths]
         _distinct(manifests)
         checkers = [Checker(manifest, providers, budget) for manifest in manifests]
         async with self._store() as store:

@@ -20,7 +20,7 @@ from runner.store.reader import reading
 _PROMPT = 100
 
 
-def plan(general: General, manifests: Sequence[Path]) -> None:
+def plan(general: General, manifests: Sequence[Path], max_jobs: int | None = None) -> None:
     """Print what running these manifests would do.
 
     Raises:
@@ -29,7 +29,7 @@ def plan(general: General, manifests: Sequence[Path]) -> None:
     session = Session(general)
     out, settings = session.out, session.settings
     for path in manifests:
-        manifest = load(path, now=session.clock.now())
+        manifest = load(path, now=session.clock.now(), cap=max_jobs)
         with reading(StateFolder(settings.state)) as reader:
             found = planned(manifest, settings.providers(), reader)
         if out.json:

@@ -78,11 +78,11 @@ def init(ctx: typer.Context, folder: opt.Folder = Path()) -> None:
 
 
 @app.command()
-def plan(ctx: typer.Context, manifests: opt.ManifestFiles) -> None:
+def plan(ctx: typer.Context, manifests: opt.ManifestFiles, max_jobs: opt.MaxJobs = None) -> None:
     """Say what a run would do and cost. Sends nothing, needs no key."""
     from runner.cli.ahead import plan as work
 
-    work(_general(ctx), manifests)
+    work(_general(ctx), manifests, max_jobs)
 
 
 @app.command()
@@ -93,6 +93,7 @@ def run(
     max_duration: opt.MaxDuration = None,
     budget: opt.Budget = None,
     limit: opt.Limit = None,
+    max_jobs: opt.MaxJobs = None,
     if_running: opt.WhenRunning = opt.IfRunning.FAIL,
 ) -> None:
     """Submit, poll and download until nothing is left. The same command resumes.
@@ -103,7 +104,8 @@ def run(
     from runner.cli.running import Wishes
     from runner.cli.running import run as work
 
-    wishes = Wishes(until, max_duration, budget, limit, skip=if_running is opt.IfRunning.SKIP)
+    skip = if_running is opt.IfRunning.SKIP
+    wishes = Wishes(until, max_duration, budget, limit, max_jobs, skip=skip)
     _leave(work(_general(ctx), manifests, wishes))
 
 

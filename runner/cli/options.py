@@ -97,6 +97,15 @@ Budget = Annotated[
     _Option("--budget", metavar="'25 USD'", help="Spend no more than this in this run."),
 ]
 Limit = Annotated[int | None, _Option("--limit", metavar="N", min=0, help="Submit at most N jobs.")]
+MaxJobs = Annotated[
+    int | None,
+    _Option(
+        "--max-jobs",
+        metavar="N",
+        min=1,
+        help="Let a manifest make up to N jobs. Default: 100,000 written in it, 1,000,000 with files of rows.",
+    ),
+]
 WhenRunning = Annotated[
     IfRunning,
     _Option(

@@ -34,6 +34,7 @@ class Wishes:
     max_duration: str | None = None
     budget: str | None = None
     limit: int | None = None
+    max_jobs: int | None = None
     skip: bool = False
 
     def options(self, now: float) -> Options:
@@ -104,7 +105,7 @@ def run(general: General, manifests: Sequence[Path], wishes: Wishes) -> int:
 
     async def work(app: App, watch: Watch) -> Outcome:
         return await app.run(
-            manifests, options, budget=budget,
+            manifests, options, budget=budget, max_jobs=wishes.max_jobs,
             observer=watch.observe, started=watch.started, warned=warned,
         )  # fmt: skip
 

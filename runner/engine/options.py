@@ -23,7 +23,7 @@ class Options:
     downloads: int = 8
     polls: int = 64
     drain: float = 30.0
-    settle: float = 10.0
+    settle: float = 30.0
     send_within: float = 30.0
     heartbeat: float = 30.0
 

@@ -75,7 +75,8 @@ class StateFolder:
             self.is_empty()
             # SQLite gives its -wal and -shm files the database file's own mode.
             os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
-            probe = self.outputs / ".probe"  # always the same, so that a kill right here leaves no heap of them
+            # Always the same name, so that kills right here leave no heap of them.
+            probe = self.outputs / ".probe"
             probe.write_bytes(b"")
             probe.unlink(missing_ok=True)
             for folder in (self.root, self.root.absolute().parent):

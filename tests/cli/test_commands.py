@@ -164,6 +164,14 @@ def test_plan_says_what_would_be_bought(call: Call, place: Path) -> None:
     assert not (place / "state").exists()
 
 
+def test_a_manifest_that_grew_by_mistake_is_refused(call: Call) -> None:
+    """`--max-jobs` holds for a plan and for a run, and the message names it."""
+    for command in ("plan", "run"):
+        said = call(command, "film.yaml", "--max-jobs", "3")
+        assert said.code == 2
+        assert "more than 3. Use fewer, or raise --max-jobs" in said.err
+
+
 def test_plan_as_json(call: Call) -> None:
     """Under --json a plan is one record."""
     [record] = call("--json", "plan", "film.yaml").records

@@ -130,7 +130,9 @@ class Cell:
 class Arena:
     """A simulator, fork servers, and cells."""
 
-    def __init__(self, root: Path, sim: Simulator, servers: Iterable[ForkServer], begin: float) -> None:
+    def __init__(
+        self, root: Path, sim: Simulator, servers: Iterable[ForkServer], begin: float
+    ) -> None:
         self.root, self.sim, self.begin = root, sim, begin
         self._servers: asyncio.Queue[ForkServer] = asyncio.Queue()
         for server in servers:
@@ -138,7 +140,9 @@ class Arena:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, root: Path, servers: int = 2, settings: Settings = QUICK) -> AsyncIterator[Arena]:
+    async def opened(
+        cls, root: Path, servers: int = 2, settings: Settings = QUICK
+    ) -> AsyncIterator[Arena]:
         """Open it under `root`, or in memory where there is a disk for it: a killed process loses nothing there."""
         begin = time.time()
         async with AsyncExitStack() as stack:

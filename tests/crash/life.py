@@ -8,7 +8,7 @@ import json
 import sqlite3
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -95,7 +95,7 @@ def live(life: Life) -> int:
     async def run() -> int:
         trap.task = asyncio.current_task()
         if life.step:
-            asyncio.get_running_loop().set_task_factory(Stepping(life.step, trap).task)
+            asyncio.get_running_loop().set_task_factory(Stepping(life.step, trap))
         outcome = await app.run(
             [folder / "cell.yaml"],
             Options(settle=1.0, send_within=600.0),
@@ -107,7 +107,7 @@ def live(life: Life) -> int:
         return asyncio.run(run())
     except asyncio.CancelledError:
         return CANCELLED
-    except Exception:
+    except Exception:  # noqa: BLE001 - told by the exit code
         traceback.print_exc()
         return BLOWN
 
@@ -120,12 +120,12 @@ def put_on(trap: Trap, life: Life) -> None:
     for name, part in parts.items():
         setattr(runner.app, name, partial(part, trap))
     if life.slice:
-        setattr(runner.app, "SLICE", life.slice)
+        runner.app.SLICE = life.slice
     if life.upgrade:
         known = migrate.migrations()
-        setattr(migrate, "migrations", lambda: [*known, (known[-1][0] + 1, UPGRADE)])
+        migrate.migrations = lambda: [*known, (known[-1][0] + 1, UPGRADE)]
     if life.sabotage:
-        setattr(claims, "_doubt", forget)
+        claims._doubt = forget
 
 
 UPGRADE = """
@@ -136,10 +136,10 @@ UPDATE job SET note = (SELECT text FROM remark WHERE remark.job = job.id);
 """
 
 
-def forget(connection: sqlite3.Connection, job: Job, _now: float) -> Job:
+def forget(connection: sqlite3.Connection, job: Job, now: float) -> Job:
     """What a careless runner does with a submit that it finds in the air: send it again."""
     connection.execute("UPDATE job SET state = 'queued', due_at = 0 WHERE id = ?", (job.number,))
-    return replace(job, due_at=None)
+    return replace(job, due_at=None, changed_at=now)
 
 
 class Stepping:
@@ -150,10 +150,15 @@ class Stepping:
         self._count = itertools.count(1)
         self._trap = trap
 
-    def task(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **settings: Any
+    def __call__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        /,
+        **settings: Any,
     ) -> asyncio.Task[Any]:
         """Make a task whose steps are counted."""
+        assert isinstance(work, Coroutine)
         return asyncio.Task(Stepped(work, self.step), loop=loop, **settings)
 
     def step(self) -> None:

@@ -40,19 +40,14 @@ def sweeping(life: Life) -> Iterator[None]:
     real_connect = sqlite3.connect
 
     def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        connection = real_connect(*args, **kwargs)
+        connection: sqlite3.Connection = real_connect(*args, **kwargs)
         connection.set_trace_callback(counter.tick)
         return connection
 
     with mock.patch("sqlite3.connect", connect):
-        patches = [mock.patch.object(os, name, _counted(getattr(os, name), counter)) for name in _FILE_CALLS]
-        for patch in patches:
-            patch.start()
-        try:
+        calls: dict[str, Any] = {name: _counted(getattr(os, name), counter) for name in _FILE_CALLS}
+        with mock.patch.multiple(os, **calls):
             yield
-        finally:
-            for patch in patches:
-                patch.stop()
 
 
 def _counted(call: Callable[..., Any], counter: Counter) -> Callable[..., Any]:

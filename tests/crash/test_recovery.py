@@ -28,7 +28,8 @@ async def stumble(arena: Arena, run: tuple[Profile, int]) -> None:
         await arena.live(cell, place=place, way=dice.choice(list(Way)))
     code = await arena.live(cell)
     states = set(arena.check(cell).values())
-    alone = cell.jobs == 1  # what ends the run may leave the submit of another job without its answer
+    # What ends the run may leave the submit of another job without its answer.
+    alone = cell.jobs == 1
     if profile.looks_up or (alone and DOUBTFUL.isdisjoint(places)):
         assert states == {"done"}, (cell.name, places, cell.log)
     assert code == (4 if "in_doubt" in states else 0), (cell.name, places, code, cell.log)
@@ -57,7 +58,7 @@ async def test_stumbling_runs(tmp_path: Path) -> None:
 async def test_killed_five_times_in_a_row(tmp_path: Path) -> None:
     """Killed five times at the same place of the recovery, the sixth ends it: one task, one clip."""
     fal, kling = PROFILES[4], PROFILES[-1]
-    end = [Place.TAKEN_OVER, Place.END_SEEN, Place.MID_DOWNLOAD, Place.SYNCED, Place.NAMED, Place.SAVED]
+    end = [Place.TAKEN_OVER, Place.END_SEEN, Place.MID_DOWNLOAD, Place.SYNCED, Place.SAVED]
     runs = [(fal, place) for place in end] + [(kling, place) for place in (*end, Place.LOOKED_UP)]
     async with Arena.opened(tmp_path) as arena:
         await arena.each(lambda run: kill_in_a_row(arena, run), runs)

@@ -49,7 +49,9 @@ class JumpingClock(SharedClock):
 class Night:
     """One manifest, run once in this process while something happens to the clock."""
 
-    def __init__(self, folder: Path, profile: Profile, jobs: int, faults: list[Fault] | None = None) -> None:
+    def __init__(
+        self, folder: Path, profile: Profile, jobs: int, faults: list[Fault] | None = None
+    ) -> None:
         self.clock = JumpingClock()
         self.world = SharedClock(self.clock.begin)
         """The provider's clock, which nobody sets."""
@@ -92,12 +94,16 @@ class Night:
             app = App(settings, self.clock)
             async with asyncio.timeout(25):
                 return await app.run(
-                    [self.cell.folder / "cell.yaml"], Options(settle=1.0, **options), observer=self._observe
+                    [self.cell.folder / "cell.yaml"],
+                    Options(settle=1.0, **options),
+                    observer=self._observe,
                 )
 
     def check(self) -> None:
         """Every job is done and was bought once."""
-        assert self.cell.query("SELECT state, count(*) FROM v_jobs GROUP BY 1") == [("done", self.cell.jobs)]
+        assert self.cell.query("SELECT state, count(*) FROM v_jobs GROUP BY 1") == [
+            ("done", self.cell.jobs)
+        ]
         bought = Counter(str(task.body["prompt"]) for task in self.sim.ledger)
         assert set(bought.values()) == {1}
         assert len(bought) == self.cell.jobs
@@ -197,7 +203,7 @@ class SleepyStore(SqliteStore):
 async def test_the_right_to_send_does_not_outlive_a_suspend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asleep between the intent and the request: the request does not leave hours late; it is intended anew, for free."""
+    """Asleep between the intent and the request: it does not leave hours late, but is intended anew, for free."""
     night = Night(tmp_path, FAL, 3)
     monkeypatch.setattr(runner.app, "SqliteStore", SleepyStore)
     monkeypatch.setattr(SleepyStore, "sleep", staticmethod(lambda: night.sleep(8 * HOUR)))

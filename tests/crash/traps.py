@@ -135,7 +135,7 @@ class TrappedStore(SqliteStore):
         return outcome
 
     async def record(
-        self, job: Job, event: Event, now: float, due_at: float | None
+        self, job: Job, event: Event, now: float, due_at: float | None, **more: Any
     ) -> State | None:
         """See `Store.record`."""
         before = {Finished: Place.END_SEEN, Saved: Place.SAVED}.get(type(event))
@@ -146,7 +146,7 @@ class TrappedStore(SqliteStore):
         }.get(type(event))
         if before is not None:
             await self._trap.here(before)
-        state = await super().record(job, event, now, due_at)
+        state = await super().record(job, event, now, due_at, **more)
         if after is not None:
             await self._trap.here(after)
         return state

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from runner.causes import Cause
 from runner.simulator import media
 from runner.simulator.task import Task
 from tests.simulation.network import LATEST, Letter, Network
@@ -23,7 +24,10 @@ _FREE = ("refused", "absent")
 
 
 class Audit:
-    """Compares rows, files and ledger. `home` is the state folder of the present life, `names` each prompt's batch and job."""
+    """Compares rows, files and ledger.
+
+    `home` is the state folder of the present life, `names` each prompt's batch and job.
+    """
 
     def __init__(self, plan: Plan, network: Network) -> None:
         self.plan = plan
@@ -110,7 +114,9 @@ class Audit:
             if prompt.startswith(shop.batch.name)
         )
         if PRICE * spent * 1_000_000 > shop.batch.budget.micros:
-            self._net.wrong(f"{spent} jobs of {shop.batch.name} were bought over {shop.batch.budget}")
+            self._net.wrong(
+                f"{spent} jobs of {shop.batch.name} were bought over {shop.batch.budget}"
+            )
 
     def _in_flight(self, shop: Shop, task: Task) -> None:
         limit = shop.provider.limits.in_flight
@@ -126,7 +132,12 @@ class Audit:
         """Whether the program knows that a task is in flight; not so what is held, stuck or was sent again."""
         job, state, due_at, _, cause = self._job(str(task.body["prompt"]))
         lost = self.ask("SELECT 1 FROM attempt WHERE job = ? AND outcome = 'lost'", job)
-        return due_at is not None and not lost and cause != "stuck" and state in ("submitting", "running")
+        return (
+            due_at is not None
+            and not lost
+            and cause != "stuck"
+            and state in ("submitting", "running")
+        )
 
     def rates(self, jumps: bool) -> None:
         """The night is over: no span of a window saw more submits than the rate allows.
@@ -150,7 +161,9 @@ class Audit:
     def recorded(self) -> None:
         """Something was made durable: nothing that was accepted may have fallen out of the rows."""
         for remote_id, task in list(self._unknown.items()):
-            known = self.ask("SELECT 1 FROM attempt WHERE remote_id = ? AND provider = ?", remote_id, task.system)
+            known = self.ask(
+                "SELECT 1 FROM attempt WHERE remote_id = ? AND provider = ?", remote_id, task.system
+            )
             if known:
                 del self._unknown[remote_id]
                 continue
@@ -160,7 +173,9 @@ class Audit:
                 continue
             lost = self.ask("SELECT 1 FROM attempt WHERE job = ? AND outcome = 'lost'", job)
             if not (lost and self._shops[batch].batch.on_doubt == "resubmit"):
-                self._net.wrong(f"{prompt!r} was accepted as {remote_id}; its job is {state} and knows nothing of it")
+                self._net.wrong(
+                    f"{prompt!r} was accepted as {remote_id}; its job is {state} and knows nothing of it"
+                )
 
     def saved(self, job: int) -> None:
         """A job is done: its file is there, and it is the clip that was made for it."""
@@ -198,12 +213,18 @@ class Audit:
             " JOIN job ON job.id = attempt.job WHERE job.batch = batch.id AND billed IS NOT 0) FROM batch"
         ):
             if spent != reserved:
-                self._net.wrong(f"{name} says that {spent} are spent, and its attempts say {reserved}")
+                self._net.wrong(
+                    f"{name} says that {spent} are spent, and its attempts say {reserved}"
+                )
 
     def states(self) -> Counter[str]:
         """How many jobs are where; those that left the manifest unsent are left out."""
         return Counter(
-            dict(self.ask("SELECT state, count(*) FROM job WHERE orphan = 0 OR state <> 'queued' GROUP BY state"))
+            dict(
+                self.ask(
+                    "SELECT state, count(*) FROM job WHERE orphan = 0 OR state <> 'queued' GROUP BY state"
+                )
+            )
         )
 
     def finish(self, *, jumps: bool, full: bool) -> None:
@@ -221,7 +242,9 @@ class Audit:
         for job, state, due_at, cause, detail, batch in rows:
             self.stats[f"{state} {cause or ''}".rstrip()] += 1
             ended = state in ("done", "failed") or (state == "in_doubt" and due_at is None)
-            waiting = state == "running" and cause in ("stuck", "lost_remote")
+            waiting = state == "running" and Cause(cause or "stuck").needs_person
             unpaid = state == "queued" and (self._shops[batch].batch.budget is not None or full)
             if not (ended or waiting or unpaid):
-                self._net.wrong(f"job {job} of {batch} is {state} ({cause}: {detail}), due at {due_at}")
+                self._net.wrong(
+                    f"job {job} of {batch} is {state} ({cause}: {detail}), due at {due_at}"
+                )

@@ -68,12 +68,17 @@ class Figures:
 
     def __str__(self) -> str:
         """The figures, and the nights to look at with the command that shows them."""
-        faults = {kind: count for kind, count in sorted(self.counts.items()) if kind[:8] != "request:"}
+        faults = {
+            kind: count for kind, count in sorted(self.counts.items()) if kind[:8] != "request:"
+        }
         polls = sum(self.counts[f"request: {kind}"] for kind in ("status", "result", "fetch"))
-        lines = [
+        total = (
             f"{self.nights} nights of {self.hours:.0f} virtual hours in {self.seconds:.0f} processor seconds,"
             f" {self.lives} lives, {self.accepted} tasks accepted, {polls} polls,"
-            f" {self.counts['request: media']} downloads",
+            f" {self.counts['request: media']} downloads"
+        )
+        lines = [
+            total,
             f"jobs: {dict(sorted(self.states.items()))}",
             f"{sum(faults.values())} faults and events: {faults}",
         ]
@@ -97,7 +102,9 @@ def live_through_many(first: int, nights: int) -> Figures:
     figures = Figures()
     workers = os.cpu_count() or 1
     size = min(CHUNK, -(-nights // workers))
-    chunks = [(start, min(size, first + nights - start)) for start in range(first, first + nights, size)]
+    chunks = [
+        (start, min(size, first + nights - start)) for start in range(first, first + nights, size)
+    ]
     while chunks:
         running = [_start(*chunks.pop(0)) for _ in range(min(workers, len(chunks)))]
         for process, (out, err) in [(process, process.communicate()) for process in running]:

@@ -1,4 +1,4 @@
-"""One life of the program: from its start to its end, whether it ends by itself, by a signal, by the disk or by kill -9."""
+"""One life of the program, from its start to its end: by itself, by a signal, by the disk or by kill -9."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ class Life:
     """One process. `shops` and `specs` are what its manifests say."""
 
     def __init__(
-        self, home: Path, sky: Sky, network: Network, audit: Audit, trace: Trace, engine: type[Engine]
+        self,
+        home: Path,
+        sky: Sky,
+        network: Network,
+        audit: Audit,
+        trace: Trace,
+        engine: type[Engine],
     ) -> None:
         self.home = home
         self._sky = sky
@@ -119,7 +125,9 @@ class Life:
             return ending
 
     def _observe(self, job: Job, event: Event) -> None:
-        self._trace.write(f"{job.spec.batch} {job.spec.id} {type(event).__name__} {job.state} {job.cause or ''}")
+        self._trace.write(
+            f"{job.spec.batch} {job.spec.id} {type(event).__name__} {job.state} {job.cause or ''}"
+        )
         self._audit.recorded()
         if isinstance(event, Saved):
             self._audit.saved(job.number)

@@ -71,14 +71,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody sleeps, so nobody has to be woken."""
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         """Schedule a callback; when the last one that this process gets is due, it dies instead."""
         self.steps += 1
         if self.steps == self._kill_at:
             super().call_soon(self._die)
         return super().call_soon(callback, *args, context=context)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
         """Take an answer of the database's thread, to be handed over when its time has come."""
         if threading.get_ident() == self._home:
             return self.call_soon(callback, *args, context=context)
@@ -90,7 +90,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._held_back.append(self._answers.get())
         self.call_later(self._disk_time(), self._hand_over)
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Do blocking work at a later moment, all of it at once."""
         future = self.create_future()
         self._work[future] = lambda: func(*args)
@@ -103,7 +103,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if self._rng.random() < 0.5:
                 try:
                     work()
-                except Exception:  # noqa: BLE001, PERF203, S112 - nobody is left to be told
+                except Exception:  # noqa: BLE001 - nobody is left to be told
                     continue
         self._work.clear()
 
@@ -126,7 +126,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             future.set_result(result)
 
     def _disk_time(self) -> float:
-        return self._rng.uniform(0.1, 3.0) if self._rng.random() < SLOW_DISK else self._rng.uniform(0, 0.005)
+        return (
+            self._rng.uniform(0.1, 3.0)
+            if self._rng.random() < SLOW_DISK
+            else self._rng.uniform(0, 0.005)
+        )
 
 
 class _Watched(queue.SimpleQueue[Any]):

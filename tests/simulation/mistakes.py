@@ -81,9 +81,9 @@ MISTAKES: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
     "believes at once that a submit is absent": (
         _hasty, "was bought"),
     "ignores the budget": (
-        lambda: mock.patch("runner.store.ledger._affordable", lambda *_: True), "were bought over"),
+        lambda: mock.patch("runner.store.ledger._affordable", return_value=True), "were bought over"),
     "ignores the rate": (
-        lambda: mock.patch.object(Permits, "wait", lambda *_: 0.0), "submits to"),
+        lambda: mock.patch.object(Permits, "wait", return_value=0.0), "submits to"),
     "names a file that is not whole": (
         lambda: mock.patch("runner.files.outputs.publish", _cuts), "is done with"),
     "loses a wake-up": (

@@ -52,7 +52,9 @@ class Letter:
 class Network:
     """Carries requests to the simulator's desk in the order in which they arrive."""
 
-    def __init__(self, plan: Plan, sky: Sky, trace: Trace, wrong: Callable[[str], NoReturn]) -> None:
+    def __init__(
+        self, plan: Plan, sky: Sky, trace: Trace, wrong: Callable[[str], NoReturn]
+    ) -> None:
         self.plan = plan
         self.sky = sky
         self.trace = trace
@@ -78,7 +80,9 @@ class Network:
         """Whether something is altogether wrong just now."""
         at = self.sky.truth - DAWN
         return any(
-            window.name == name and window.start <= at < window.end and window.system in ("*", system)
+            window.name == name
+            and window.start <= at < window.end
+            and window.system in ("*", system)
             for window in self.plan.windows
         )
 
@@ -131,7 +135,9 @@ class Network:
         """Throw the dice."""
         return self._dice.random() < share
 
-    def post(self, delay: float, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> Letter:
+    def post(
+        self, delay: float, method: str, url: URL, headers: Mapping[str, str], body: bytes
+    ) -> Letter:
         """Send a letter on its way; it arrives in `delay` seconds."""
         self._number += 1
         letter = Letter(self.sky.truth + delay, self._number, method, url, headers, body)

@@ -123,7 +123,9 @@ class Night:
                 max(0.0, self.plan.calm_at - (self.sky.truth - DAWN)) + BOUND,
             )
             self._end(end)
-            if (self._done(end) and (quiet or not (kills or shakes))) or (quiet > 3 and self._full(end)):
+            if (self._done(end) and (quiet or not (kills or shakes))) or (
+                quiet > 3 and self._full(end)
+            ):
                 break
             if quiet > 3:
                 self._wrong(f"it does not end, although nothing is wrong: {end}")
@@ -152,7 +154,9 @@ class Night:
             raise Killed
         self.audit.everything()
         pause = self._dice.choice([1.0, 20.0, 300.0, 1800.0])
-        self.sky.end_life(max(pause, 1800.0) if held else pause)  # who was refused waits before trying again
+        self.sky.end_life(
+            max(pause, 1800.0) if held else pause
+        )  # who was refused waits before trying again
 
     def _done(self, end: Ending | str) -> bool:
         """Whether the night is over: nothing is left that a run could do."""
@@ -168,7 +172,8 @@ class Night:
         forever = Counter(task.system for task in self.net.world.ledger if task.end_at == FOREVER)
         places = self.plan.settings.concurrency
         return all(
-            cause is Cause.RATE_LIMITED and forever[name] >= places for name, cause in end.held.items()
+            cause is Cause.RATE_LIMITED and forever[name] >= places
+            for name, cause in end.held.items()
         )
 
     def _providers(self) -> list[Provider]:
@@ -188,7 +193,9 @@ class Night:
                 if gone:
                     here.append(gone.pop(0))
             known = len(here) + len(gone)
-            here += [make_spec(shop.model, name, known + more) for more in range(self._dice.randrange(3))]
+            here += [
+                make_spec(shop.model, name, known + more) for more in range(self._dice.randrange(3))
+            ]
 
     def _wrong(self, text: str) -> NoReturn:
         """A promise was broken: the night ends here."""

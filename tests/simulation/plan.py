@@ -23,7 +23,9 @@ KLING = {
     "kling-gateway": "kling/v1/videos/text2video",
     "quickrouter": "kling/v1/videos/text2video",
 }
-_REMOTE_ID = "*/" + "[0-9]" * 18  # a look-up by our own reference must not be lied to: nobody could notice
+_REMOTE_ID = (
+    "*/" + "[0-9]" * 18
+)  # a look-up by our own reference must not be lied to: nobody could notice
 
 # fal documents a typed 5xx of a result as the job's own failure, so it is no lie there: status routes only.
 # Faults of the provider: name, argument choices, path.
@@ -148,8 +150,11 @@ class Plan:
         )
         first = _fal_shop(dice, jobs, expiry)
         shops = (first, _kling_shop(dice, jobs, expiry, first.provider.name))
-        others = tuple(_provider(name, expiry) for name in FAL
-                       if name not in {shop.provider.name for shop in shops})
+        others = tuple(
+            _provider(name, expiry)
+            for name in FAL
+            if name not in {shop.provider.name for shop in shops}
+        )
         return cls(
             seed, shops, others, jobs, settings, _faults(dice), _road(dice),
             _windows(dice, calm_at, shops), _shakes(dice, calm_at),
@@ -180,7 +185,9 @@ def _provider(name: str, expiry: float | None, limits: Limits | None = None) -> 
     )
 
 
-def _shop(dice: random.Random, name: str, model: str, batch: str, jobs: int, expiry: float | None) -> Shop:
+def _shop(
+    dice: random.Random, name: str, model: str, batch: str, jobs: int, expiry: float | None
+) -> Shop:
     rate = dice.choice([None, None, RateLimit(10, 60.0, "sliding"), RateLimit(5, 10.0, "sliding")])
     limits = Limits(
         submits=Rate(rate.count, rate.window) if rate else None,
@@ -188,7 +195,9 @@ def _shop(dice: random.Random, name: str, model: str, batch: str, jobs: int, exp
         posts=dice.choice([1, 8]),
     )
     share = dice.choice([None, None, 0.3, 0.8])
-    budget = None if share is None else Money.of(PRICE * int(jobs * share / 2) + Decimal("0.10"), "USD")
+    budget = (
+        None if share is None else Money.of(PRICE * int(jobs * share / 2) + Decimal("0.10"), "USD")
+    )
     return Shop(
         _provider(name, expiry, limits),
         model,
@@ -236,6 +245,10 @@ def _shakes(dice: random.Random, calm_at: float) -> tuple[Shake, ...]:
     found = []
     for _ in range(dice.choice([0, 0, 1, 3])):
         name = dice.choice(["jump", "suspend", "stop"])
-        amount = {"jump": dice.choice([-86400.0, 86400.0, -3600.0, 5.0]), "suspend": 28800.0, "stop": 0.0}
+        amount = {
+            "jump": dice.choice([-86400.0, 86400.0, -3600.0, 5.0]),
+            "suspend": 28800.0,
+            "stop": 0.0,
+        }
         found.append(Shake(dice.uniform(0, calm_at), name, amount[name]))
     return tuple(sorted(found, key=lambda shake: shake.at))

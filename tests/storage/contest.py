@@ -22,7 +22,11 @@ async def enter(folder: StateFolder, done: int) -> dict[str, object]:
     began = time.perf_counter()
     try:
         async with SqliteStore(folder, time.time()):
-            answer = {"in": True, "ms": (time.perf_counter() - began) * 1000, "pid": os.getpid()}
+            answer: dict[str, object] = {
+                "in": True,
+                "ms": (time.perf_counter() - began) * 1000,
+                "pid": os.getpid(),
+            }
             await asyncio.to_thread(os.read, done, 1)
             return answer
     except StoreLocked as error:

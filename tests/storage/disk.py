@@ -1,8 +1,8 @@
 """A disk that may lose power: replays logged operations and shows what can be left of them.
 
-What a disk promises here is what POSIX does, and no more: bytes of a file are safe after a sync of the file, names in a
-folder after a sync of the folder. What was not synced may be there or not, in part and in any order; names of one folder
-come in their order.
+What a disk promises here is what POSIX does, and no more: bytes of a file are safe after a sync of the file, names in
+a folder after a sync of the folder. What was not synced may be there or not, in part and in any order; names of one
+folder come in their order.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class Disk:
         """Write what is left after a loss of power: what is safe, all of it, or something in between by `dice`."""
         self._write(self.top, folder, dice, all_of_it=all_of_it)
 
-    def _write(self, top: Folder, path: Path, dice: random.Random | None, *, all_of_it: bool) -> None:
+    def _write(
+        self, top: Folder, path: Path, dice: random.Random | None, *, all_of_it: bool
+    ) -> None:
         path.mkdir()
         some = len(top.since) if all_of_it else dice.randint(0, len(top.since)) if dice else 0
         for name, thing in top.names(some).items():

@@ -54,14 +54,14 @@ cp -a state second
 
 @in_namespace
 async def test_full_in_a_commit(tmp_path: Path) -> None:
-    """A disk that fills up amid submits: exit 9 and what to do; nothing bought that has no durable intent; it goes on."""
+    """A disk that fills up amid submits: exit 9 and what to do; nothing bought without a durable intent; it goes on."""
     async with Simulator(SLOW) as sim:
         shop = Shop.opened(sim, tmp_path, 300)
         codes = await on_small_disk(shop, "1800k", "1m")
         first, err = tmp_path / "first", (tmp_path / "first.err").read_text()
         assert codes[0] == 9, err
         assert "Free some space, then: runner resume" in err
-        assert 0 < len(sim.ledger)
+        assert len(sim.ledger) > 0
         assert shop.unintended(tmp_path / "second") == set()
         assert max(shop.bought().values()) == 1
         assert codes[1] != 0  # the submits that were in the air are in doubt, or it filled up again
@@ -81,7 +81,8 @@ async def test_full_in_a_download(tmp_path: Path) -> None:
         assert set(shop.bought().values()) == {1}
         assert "done" not in shop.states(tmp_path / "first")
         assert shop.states(tmp_path / "second") == {"done": 2}
-        assert sum(task.downloads for task in sim.ledger) <= 4  # each was opened, and left for want of room, once
+        # Each was opened once, and left for want of room.
+        assert sum(task.downloads for task in sim.ledger) <= 4
 
 
 @in_namespace
@@ -106,7 +107,7 @@ async def test_too_large_a_file(tmp_path: Path) -> None:
         assert len(sim.ledger) > 0
         assert shop.unintended() == set()
         before = sum(shop.bought().values())
-        again = await shop.call(shop.command("-q", "run", "--limit", "5", str(tmp_path / "film.yaml"), "--max-duration", "3s"))
+        again = await shop.call([*shop.run_command(), "--limit", "5", "--max-duration", "3s"])
         assert again.code in (4, 8), again
         assert sum(shop.bought().values()) == before + 5
         assert max(shop.bought().values()) == 1
@@ -168,9 +169,13 @@ async def test_nothing_is_sent_after_the_first_failure(
     diary = Diary()
     async with Simulator(SLOW) as sim:
         shop = Shop.opened(sim, tmp_path, 150)
-        settings = Settings.resolve({}, tmp_path, shop.state, tmp_path / "sim" / "providers.yaml", tmp_path)
+        settings = Settings.resolve(
+            {}, tmp_path, shop.state, tmp_path / "sim" / "providers.yaml", tmp_path
+        )
         with monkeypatch.context() as patch:
-            patch.setattr(runner.app, "SqliteStore", lambda *place: SmallStore(diary, pages, *place))
+            patch.setattr(
+                runner.app, "SqliteStore", lambda *place: SmallStore(diary, pages, *place)
+            )
             patch.setattr(runner.app, "Http", lambda *parts: NotedHttp(diary, *parts))
             with pytest.raises(StoreFull, match="Free some space, then: runner resume"):
                 await App(settings).run([tmp_path / "film.yaml"], Options())

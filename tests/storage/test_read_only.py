@@ -64,7 +64,7 @@ async def test_read_only_folder_of_a_killed_run_is_read_whole(tmp_path: Path) ->
 
 
 async def test_log_that_can_not_be_read_is_missed(tmp_path: Path) -> None:
-    """Without the index of its log the database can't be read whole on a read-only disk: it says so, and shows no half."""
+    """Without the index of its log the database can't be read on a read-only disk: it says so, and shows no half."""
     async with Simulator(SLOW) as sim:
         shop = Shop.opened(sim, tmp_path, 2)
         async with started_run(shop):

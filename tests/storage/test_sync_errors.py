@@ -27,7 +27,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-@pytest.mark.parametrize("call", [20, 40])
+@pytest.mark.parametrize("call", [25, pytest.param(45, marks=pytest.mark.soak)])
 async def test_commit_that_can_not_be_synced(tmp_path: Path, shim: Path, call: int) -> None:
     """One failed fsync of the database ends the run: exit 9, nothing bought without a durable intent, nothing twice.
 
