@@ -148,6 +148,7 @@ async def night(folder: Path, jobs: int, kills: int, seed: int) -> Counter[str]:
     """A batch that is killed so many times, then left to end."""
     rng = random.Random(seed)
     async with Simulator(SETTINGS, FAULTS) as sim:
+        (folder / "sim").mkdir(parents=True)
         sim.write_files(folder / "sim")
         victim = Victim(sim, folder, write_manifests(folder, jobs))
         for _ in range(kills):
@@ -171,3 +172,13 @@ async def test_killed_twenty_times(tmp_path: Path) -> None:
     states = await night(tmp_path, 2000, 20, seed=2)
     assert states["done"] >= 1800
     print(dict(states))
+
+
+@pytest.mark.soak
+async def test_three_hundred_kills(tmp_path: Path) -> None:
+    """Twenty-five batches of 100 jobs, each killed twelve times: none is bought twice, none is lost."""
+    total: Counter[str] = Counter()
+    for seed in range(25):
+        total += await night(tmp_path / str(seed), 100, 12, seed=100 + seed)
+    assert sum(total.values()) == 2500
+    print(dict(total))

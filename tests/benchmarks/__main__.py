@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}. Known: {', '.join(BENCHMARKS)}")
     figures, skipped = run(given.names or list(BENCHMARKS), given.rounds, small=given.small)
-    sizes = "Tiny sizes: these figures mean nothing." if given.small else f"{given.rounds} rounds."
+    sizes = "Tiny sizes: these figures mean nothing." if given.small else f"Rounds: {given.rounds}."
     if given.json:
         print("\n".join(figure.line() for figure in figures))
     else:

@@ -9,7 +9,6 @@ import os
 import signal
 import sqlite3
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,7 +27,6 @@ QUICK = Settings(
 )
 FAL_MODEL = "fal-ai/kling-video/v2.5-turbo/pro/text-to-video"
 KLING_MODEL = "kling/v1/videos/text2video"
-MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +141,9 @@ class Arena:
     async def opened(
         cls, root: Path, servers: int = 2, settings: Settings = QUICK
     ) -> AsyncIterator[Arena]:
-        """Open it under `root`, or in memory where there is a disk for it: a killed process loses nothing there."""
+        """Open it under `root`."""
         begin = time.time()
         async with AsyncExitStack() as stack:
-            if os.access(MEMORY, os.W_OK):
-                root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
             sim = await stack.enter_async_context(Simulator(settings, clock=SharedClock(begin).now))
             sim.write_files(root / "sim")
             started = [

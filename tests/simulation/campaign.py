@@ -93,7 +93,10 @@ def live_through(seeds: Iterable[int]) -> Figures:
     """Live through the nights of these seeds."""
     figures = Figures()
     for seed in seeds:
-        figures.add(Night(Plan.draw(seed)).run())
+        try:
+            figures.add(Night(Plan.draw(seed)).run())
+        except Exception as error:
+            raise RuntimeError(f"the simulation itself failed at seed {seed}") from error
     return figures
 
 

@@ -71,6 +71,8 @@ _submit, _intend, _after_submit = steps.submit, SqliteStore.intend, Buyer._after
 _publish, _record = publish.publish, Recorder.record
 _hurried: list[asyncio.Future[Any]] = []
 
+RARE = {"believes at once that a submit is absent": 30}
+"""The seed to begin with, where it takes rare weather to see a mistake."""
 MISTAKES: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
     "sends again what is in doubt": (
         lambda: mock.patch("runner.steps.submit", _sends_again), "was bought"),

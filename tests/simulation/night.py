@@ -187,7 +187,7 @@ class Night:
         for shop in self._shops:
             name = shop.batch.name
             here, gone = self._specs[name], self._dropped[name]
-            for _ in range(self._dice.randrange(4)):
+            for _ in range(min(self._dice.randrange(4), len(here) - 1)):
                 gone.append(here.pop(self._dice.randrange(len(here))))
             for _ in range(self._dice.randrange(4) if gone else 0):
                 if gone:

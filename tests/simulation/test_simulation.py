@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.simulation.campaign import ROOT, live_through_many
-from tests.simulation.mistakes import MISTAKES
+from tests.simulation.mistakes import MISTAKES, RARE
 from tests.simulation.night import Night
 from tests.simulation.plan import Plan
 
@@ -51,7 +51,8 @@ def test_a_seed_is_one_night() -> None:
 def test_a_mistake_is_found(mistake: str) -> None:
     """A program that breaks a promise is caught at it within sixty seeds, for the promise that it breaks."""
     make, words = MISTAKES[mistake]
-    for seed in range(WITHIN):
+    first = RARE.get(mistake, 0)
+    for seed in range(first, first + WITHIN):
         with make():
             problem = Night(Plan.draw(seed)).run().problem
         if words in problem:
