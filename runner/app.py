@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -123,27 +123,10 @@ class App:
                 raise UsageError(
                     f"{self.folder.root} holds no jobs yet. Begin with: runner run MANIFEST"
                 )
-            watched = reader.watched()
         async with self._store() as store:
-            batches = await self._unfinished(store, watched)
+            batches = await _unfinished(store)
             ending = await self._work(store, providers, batches, options, budget, observer, started)
         return Outcome(look_at(self.settings, [batch.name for batch in batches] or ["\0"]), ending)
-
-    async def _unfinished(self, store: SqliteStore, watched: Set[int]) -> list[Batch]:
-        """Batches with work left; cancelled jobs that may still complete (`watched`) are worth a look, too."""
-        every = await store.batches()
-        counts = await store.counts([batch.number for batch in every])
-        open_numbers = {
-            number for (number, _, state), count in counts.items() if count and not state.ended
-        }
-        chosen = [batch for batch in every if batch.number in open_numbers | watched]
-        torn = [batch for batch in chosen if not batch.digest]
-        if torn:
-            raise UsageError(
-                f"{torn[0].name} was not stored whole: its manifest was interrupted or has mistakes. "
-                f"Type: runner run {torn[0].manifest}"
-            )
-        return chosen
 
     def _store(self) -> SqliteStore:
         return SqliteStore(self.folder, self.clock.now())
@@ -171,6 +154,17 @@ class App:
             run, self.clock.now(), 0 if ending.stopped is Stopped.NOTHING_LEFT else 1
         )
         return ending
+
+
+async def _unfinished(store: SqliteStore) -> list[Batch]:
+    chosen = await store.unfinished()
+    torn = [batch for batch in chosen if not batch.digest]
+    if torn:
+        raise UsageError(
+            f"{torn[0].name} was not stored whole: its manifest was interrupted or has mistakes. "
+            f"Type: runner run {torn[0].manifest}"
+        )
+    return chosen
 
 
 def _batch(manifest: Manifest) -> Batch:

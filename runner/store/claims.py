@@ -119,6 +119,18 @@ def counts(
     return {(batch, provider, State(state)): count for batch, provider, state, count in rows}
 
 
+def unfinished(connection: sqlite3.Connection) -> set[int]:
+    """Numbers of the batches with work left; cancelled jobs that may still complete are worth a look, too."""
+    return {
+        batch
+        for (batch,) in connection.execute("SELECT id FROM batch").fetchall()
+        for term in (_OPEN, _QUEUED, _LATE)
+        if connection.execute(
+            f"SELECT 1 FROM job WHERE {term} AND job.batch = ? LIMIT 1", (batch,)
+        ).fetchone()
+    }
+
+
 def recent_submits(connection: sqlite3.Connection, provider: str, since: float) -> list[float]:
     """Times of the attempts since then: when each was answered, or else intended.
 

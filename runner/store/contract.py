@@ -96,6 +96,9 @@ class Store(Protocol):
     async def batches(self) -> list[Batch]:
         """Every batch, oldest first."""
 
+    async def unfinished(self) -> list[Batch]:
+        """Batches with work left, oldest first; cancelled jobs that may still complete are work, too."""
+
     async def begin_run(self, now: float, budget: Money | None = None) -> int:
         """Open a run; its number goes with every intent."""
 

@@ -217,13 +217,6 @@ class Reader:
         rows = self._connection.execute(f"SELECT id FROM job WHERE orphan = 1 AND id IN ({among})")
         return {number for (number,) in rows.fetchall()}
 
-    def watched(self) -> set[int]:
-        """Numbers of the batches with cancelled jobs that may still complete at the provider."""
-        rows = self._connection.execute(
-            "SELECT DISTINCT batch FROM job WHERE state = 'cancelled' AND due_at IS NOT NULL"
-        )
-        return {batch for (batch,) in rows.fetchall()}
-
     def span(self, batch: int) -> tuple[float, float] | None:
         """When the first job of a batch was sent, and when one last changed its state; None before the first."""
         # The rows are in the order of time, so this reads only until it meets the batch. CROSS keeps that order.

@@ -128,6 +128,11 @@ class SqliteStore:
         """See `Store.batches`."""
         return await self._flusher.write(manifests.batches)
 
+    async def unfinished(self) -> list[Batch]:
+        """See `Store.unfinished`."""
+        numbers = await self._flusher.write(claims.unfinished)
+        return [batch for batch in await self.batches() if batch.number in numbers]
+
     async def begin_run(self, now: float, budget: Money | None = None) -> int:
         """See `Store.begin_run`."""
         values = (millis(now), os.getpid(), socket.gethostname(), *_budget(budget))

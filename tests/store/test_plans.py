@@ -114,3 +114,21 @@ async def test_only_the_last_window_of_attempts_is_read(store: SqliteStore) -> N
     found, counted = await store._flusher.alone(steps)
     assert found == 10
     assert counted < 100
+
+
+async def test_unfinished_batches_are_found_without_counting(store: SqliteStore) -> None:
+    """Which batches have work left is answered by the partial indexes, and by nothing when all is done."""
+    batch, _ = await store.add(BATCH, [[make_spec(0)]], T0)
+    statements: list[str] = []
+
+    def asked(connection: sqlite3.Connection) -> set[int]:
+        connection.set_trace_callback(statements.append)
+        try:
+            return claims.unfinished(connection)
+        finally:
+            connection.set_trace_callback(None)
+
+    assert await store._flusher.write(asked) == {batch.number}
+    found = await plans(store, [each for each in statements if "FROM job" in each])
+    assert found
+    assert all(" SCAN " not in f" {step} " for steps in found.values() for step in steps)
