@@ -54,14 +54,12 @@ class Life:
         network: Network,
         audit: Audit,
         trace: Trace,
-        engine: type[Engine],
     ) -> None:
         self.home = home
         self._sky = sky
         self._net = network
         self._audit = audit
         self._trace = trace
-        self._engine_type = engine
         self._clock = SkyClock(sky)
         self._store: SqliteStore | None = None
         self._engine: Engine | None = None
@@ -115,7 +113,7 @@ class Life:
             run = await store.begin_run(clock.now())
             async with WireHttp(self._net, Keys(KEYS), clock) as http:
                 files = Files(self.home / "outputs", clock, free_floor=0)
-                self._engine = self._engine_type(
+                self._engine = Engine(
                     store, Edges(http, files, clock), providers, stored,
                     options=Options(), run=run, observer=self._observe,
                 )  # fmt: skip

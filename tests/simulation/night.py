@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runner.causes import Cause
-from runner.engine import Ending, Engine, Stopped
+from runner.engine import Ending, Stopped
 from runner.job import Spec
 from runner.providers import Provider
 from runner.simulator.task import FOREVER
@@ -46,16 +46,15 @@ class Result:
 
 
 class Night:
-    """One seed. `engine` is the program's own, unless a test wants to see a mistake found."""
+    """One seed."""
 
-    def __init__(self, plan: Plan, engine: type[Engine] = Engine, *, verbose: bool = False) -> None:
+    def __init__(self, plan: Plan, *, verbose: bool = False) -> None:
         self.plan = plan
         self.sky = Sky()
         self.trace = Trace(self.sky, verbose=verbose)
         self.net = Network(plan, self.sky, self.trace, self._wrong)
         self.audit = Audit(plan, self.net)
         self.net.arrived = self.audit.arrived
-        self._engine = engine
         self._dice = random.Random(f"people {plan.seed}")
         self._shops = list(plan.shops)
         self._specs: dict[str, list[Spec]] = {}
@@ -140,7 +139,7 @@ class Night:
             self.audit.look_away()
             self._lives[-1].bury()
         self.audit.home = home
-        life = Life(home, self.sky, self.net, self.audit, self.trace, self._engine)
+        life = Life(home, self.sky, self.net, self.audit, self.trace)
         self._lives.append(life)
         return life
 
