@@ -93,12 +93,14 @@ class Refused:
 class Rejected:
     """It will not become a clip: refused for good, or failed at the provider.
 
-    `billed` is what the provider charges for it: True, False, or None where its documentation does not say.
+    `billed` is what the provider charges for it: True, False, or None where its documentation does not say. `passing`
+    marks an answer that a bad moment of the provider could give as well: it is asked for again before it is believed.
     """
 
     cause: Cause
     detail: str = ""
     billed: bool | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Any
 from runner.causes import Cause
 from runner.engine.board import Board, Observer
 from runner.engine.buying import Buyer
-from runner.engine.feeding import PAGE, feed
-from runner.engine.lane import Lane, Source
+from runner.engine.feeding import feed
+from runner.engine.lane import Flight, Lane, Source
 from runner.engine.options import Ending, Options, Stopped
 from runner.engine.recorder import Recorder
 from runner.engine.takeover import leave_behind, take_over
@@ -134,23 +134,38 @@ class Engine:
 
     def _start_fetches(self) -> None:
         while self.board.ready and len(self._tasks["fetch"]) < self._options.downloads:
-            flight = self.board.flights.get(heapq.heappop(self.board.ready)[1])
+            flight = self._idle(heapq.heappop(self.board.ready)[1])
             if flight is not None and flight.job.state is State.READY:
-                self._start("fetch", self._watcher.fetch(self.board.lane(flight), flight))
+                work = self._watcher.fetch(self.board.lane(flight), flight)
+                self._start("fetch", work, flight)
 
     def _start_polls(self, now: float) -> None:
         for lane in self.board.lanes.values():
             while lane.polls and len(self._tasks["poll"]) < self._options.polls:
                 if lane.limiter.request_wait(now) > 0 or lane.limiter.silent:
                     break
-                flight = self.board.flights.get(lane.polls.popleft())
-                if flight is None:
-                    continue
-                lane.limiter.asking(now)
-                if flight.job.state is State.IN_DOUBT:
-                    self._start("poll", self._ask(lane, self._buyer.lookup(lane, flight)))
-                elif flight.job.state in (State.RUNNING, State.CANCELLED):
-                    self._start("poll", self._ask(lane, self._watcher.poll(lane, flight)))
+                flight = self._idle(lane.polls.popleft())
+                question = None if flight is None else self._question(lane, flight)
+                if flight is not None and question is not None:
+                    lane.limiter.asking(now)
+                    self._start("poll", self._ask(lane, question), flight)
+
+    def _idle(self, number: int) -> Flight | None:
+        """A job in the air that no step is working on; a wake-up that came too soon comes again."""
+        flight = self.board.flights.get(number)
+        if flight is not None and flight.busy:
+            self.board.wakeups.add(number, self._clock.now() + 1.0)
+            return None
+        return flight
+
+    def _question(self, lane: Lane, flight: Flight) -> Coroutine[Any, Any, None] | None:
+        match flight.job.state:
+            case State.IN_DOUBT:
+                return self._buyer.lookup(lane, flight)
+            case State.RUNNING | State.CANCELLED:
+                return self._watcher.poll(lane, flight)
+            case _:
+                return None
 
     async def _ask(self, lane: Lane, question: Coroutine[Any, Any, None]) -> None:
         try:
@@ -176,21 +191,20 @@ class Engine:
 
     def _refill(self, source: Source, now: float) -> None:
         wanted = source.next_at is not None and source.next_at <= now and not source.over_budget
-        if (
-            wanted
-            and not source.refilling
-            and len(source.pending) < PAGE // 4
-            and self._may_submit()
-        ):
+        if wanted and not source.refilling and source.low and self._may_submit():
             source.refilling = True
             self._start("refill", feed(source, self._store, self._clock))
 
     # -- tasks ---------------------------------------------------------------------------------------------------
 
-    def _start(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(
+        self, kind: str, work: Coroutine[Any, Any, None], flight: Flight | None = None
+    ) -> None:
+        if flight is not None:
+            flight.busy = True
         task = self._group.create_task(self._guard(work))
         self._tasks[kind][task] = None
-        task.add_done_callback(lambda done: self._ended(kind, done))
+        task.add_done_callback(lambda done: self._ended(kind, done, flight))
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Keep one task's failure from ending the others; a failing store ends them all."""
@@ -202,8 +216,10 @@ class Engine:
             log.exception("a task failed")
             self._failure = self._failure or error
 
-    def _ended(self, kind: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, kind: str, task: asyncio.Task[None], flight: Flight | None) -> None:
         del self._tasks[kind][task]
+        if flight is not None:
+            flight.busy = False
         self._wake.set()
 
     def _cancel(self, *kinds: str) -> None:
@@ -222,29 +238,13 @@ class Engine:
             due = self.board.wakeups.next()
             times.append(math.inf if due is None else due - now)
             times.append((self._options.until or math.inf) - now)
-            times.extend(self._lane_wait(lane, now) for lane in self.board.lanes.values())
-        return max(0.0, min(times))
-
-    def _lane_wait(self, lane: Lane, now: float) -> float:
-        waits = [math.inf]
-        if (
-            lane.polls
-            and len(self._tasks["poll"]) < self._options.polls
-            and not lane.limiter.silent
-        ):
-            waits.append(lane.limiter.request_wait(now))
-        if self._may_submit():
-            if lane.has_pending:
-                waits.append(lane.limiter.room(now).wait)
-            waits.extend(
-                source.next_at - now
-                for source in lane.sources
-                if source.next_at is not None
-                and not source.refilling  # its end wakes the loop; until then there is nothing to do
-                and not source.over_budget
-                and len(source.pending) < PAGE // 4
+            may_poll = len(self._tasks["poll"]) < self._options.polls
+            may_submit = self._may_submit()
+            times.extend(
+                lane.wait(now, may_poll=may_poll, may_submit=may_submit)
+                for lane in self.board.lanes.values()
             )
-        return max(0.0, min(waits))
+        return max(0.0, min(times))
 
     def _notice_jump(self, offset: float) -> None:
         """Move what waits for a time along with a clock that was set back: else it would wait for that long."""

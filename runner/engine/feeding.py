@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from runner.clock import Clock
-from runner.engine.lane import Source
+from runner.engine.lane import PAGE, Source
 from runner.limiter import LONGEST_PAUSE
 from runner.store import Store
 
-PAGE = 64  # queued jobs read from rows at a time
 LOOK_AGAIN = 5.0  # seconds
 
 

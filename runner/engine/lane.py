@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from runner.limiter import Limiter
 from runner.limits import Limits, Rate
 from runner.providers import Dialect, Provider, Traits, dialect_for
 from runner.store import Batch, Claimed
+
+PAGE = 64  # queued jobs read from rows at a time
 
 
 @dataclass(slots=True)
@@ -28,6 +31,11 @@ class Source:
     refilling: bool = False
     over_budget: bool = False
 
+    @property
+    def low(self) -> bool:
+        """Whether it is time to read the next page."""
+        return len(self.pending) < PAGE // 4
+
     def look(self, at: float) -> None:
         """Look for queued jobs at `at` (Unix seconds), or earlier if that was planned."""
         self.next_at = at if self.next_at is None else min(self.next_at, at)
@@ -38,7 +46,8 @@ class Flight:
     """A job in the air: what is kept in memory of it between two looks.
 
     `slot`: it counts as in flight for the limiter. `trouble` counts answers in a row that were of no use, `fresh` how
-    often a new address was asked for, `tries` failed downloads, `stuck_seen` that it was polled after becoming stuck.
+    often a new address was asked for, `tries` failed downloads, `stuck_seen` that it was polled after becoming stuck,
+    `busy` that a step of it is under way: a wake-up that comes twice must not start another.
     """
 
     job: Job
@@ -53,6 +62,7 @@ class Flight:
     fresh: int = 0
     tries: int = 0
     stuck_seen: bool = False
+    busy: bool = False
     expires_at: float | None = None
 
     def waited(self, now: float) -> float:
@@ -101,6 +111,24 @@ class Lane:
             if source.pending and not source.over_budget:
                 return source, source.pending.popleft()
         return None
+
+    def wait(self, now: float, *, may_poll: bool, may_submit: bool) -> float:
+        """Seconds until a question or a submit may go, or more jobs have to be read; infinity: something else first."""
+        waits = [math.inf]
+        if self.polls and may_poll and not self.limiter.silent:
+            waits.append(self.limiter.request_wait(now))
+        if may_submit:
+            if self.has_pending:
+                waits.append(self.limiter.room(now).wait)
+            waits.extend(
+                source.next_at - now
+                for source in self.sources
+                if source.next_at is not None
+                and not source.refilling  # its end wakes the loop; until then there is nothing to do
+                and not source.over_budget
+                and source.low
+            )
+        return max(0.0, min(waits))
 
     @property
     def has_pending(self) -> bool:

@@ -12,6 +12,7 @@ from runner.events import Delayed, Finished, Gone, Progressed, Rejected
 from runner.job import State
 
 LOST_AFTER = 120.0  # seconds of "no such job" before it is believed: new jobs are not known everywhere at once
+BELIEVED_AFTER = 3  # failures in a row that could be a bad moment of the provider
 FRESH_ADDRESSES = 2
 CORRUPT_TRIES = 3
 
@@ -41,6 +42,8 @@ class Watcher:
                 await self._r.finished(flight, event)
             case Delayed(cause=Cause.LOST_REMOTE):
                 await self._unknown_there(flight, event)
+            case Rejected(passing=True) if flight.trouble < BELIEVED_AFTER:
+                await self._r.trouble(flight, Delayed(event.cause, event.detail))
             case Delayed():
                 await self._r.trouble(flight, event)
             case _:

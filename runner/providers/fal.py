@@ -147,7 +147,7 @@ class Fal:
         if cause is None and retryable(answer) is None:
             return None
         again = ". fal says that sending it again may work" if retryable(answer) else ""
-        return Rejected(cause or Cause.PROVIDER_ERROR, detail + again, billed=False)
+        return Rejected(cause or Cause.PROVIDER_ERROR, detail + again, billed=False, passing=True)
 
     def _cancel(self, remote: Remote) -> Exchange:
         answer = yield Request("PUT", remote.paths["cancel"])

@@ -88,3 +88,13 @@ async def test_an_empty_account_does_not_stop_what_is_paid_for(tmp_path: Path) -
         states = await night.states()
         assert states[State.DONE] == len(sim.ledger) >= 3
         assert states[State.DONE] + states[State.QUEUED] == 10
+
+
+async def test_a_bad_moment_is_not_believed_at_once(tmp_path: Path) -> None:
+    """A result that fails with a server's error once or twice is asked for again, and the clip comes home."""
+    result = "/fal-ai/kling-video/requests/????????-????-????-????-????????????"
+    fault = Fault("server-error-on-poll", path=result, times=2, arg=500)
+    async with simulator(faults=[fault]) as sim:
+        night = Night(tmp_path, provider_at(sim, "fal"), specs(FAL_MODEL, 1))
+        await night.run()
+        assert await night.states() == {State.DONE: 1}
