@@ -179,6 +179,19 @@ def test_bad_moment_of_the_result_route_is_no_failure(status: int) -> None:
     assert isinstance(event, Delayed)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "passing"), [(503, "runner_disconnected", True), (422, "one_of", False)]
+)
+def test_a_server_error_may_pass_and_a_verdict_does_not(
+    status: int, kind: str, passing: bool
+) -> None:
+    """A typed 5xx of the result is marked as one to ask about again; the model's own refusal is not."""
+    body = {"detail": [{"loc": ["body"], "msg": "no", "type": kind}], "error_type": kind}
+    event, _ = talk(WINFULL.poll(REMOTE), replay("fal", "A6"), answer(body, status))
+    assert isinstance(event, Rejected)
+    assert event.passing is passing
+
+
 def test_retryable_mark_is_passed_on() -> None:
     """A failed result that fal marks as worth sending again says so, and is not billed."""
     failed = answer({"detail": "out of luck"}, 503, x_fal_retryable="true")
