@@ -13,16 +13,18 @@ LOOK_AGAIN = 5.0  # seconds
 async def feed(source: Source, store: Store, clock: Clock) -> None:
     """Put the next queued jobs of a batch into memory, or find out when there will be any."""
     try:
-        now = clock.now()
         source.next_at = None
-        fresh = await _take_page(source, store, now)
-        later = now if fresh else await store.next_queued([source.batch.number])
-        if later is not None and later > now + LONGEST_PAUSE:
+        fresh = await _take_page(source, store, clock.now())
+        later = None if fresh else await store.next_queued([source.batch.number])
+        if later is not None and later > clock.now() + LONGEST_PAUSE:
             # Nothing waits for so long: the clock was set back since that was written.
-            fresh, later = await _take_page(source, store, later), now
-        if later is not None:
+            fresh, later = await _take_page(source, store, later), 0.0
+        now = clock.now()  # and not that of the beginning: it may have been set back meanwhile
+        if fresh:
+            source.look(now)
+        elif later is not None:
             # One that is due and taken hides those behind it: look again when it may have moved on.
-            source.look(later if fresh or later > now else now + LOOK_AGAIN)
+            source.look(later if later > now else now + LOOK_AGAIN)
     finally:
         source.refilling = False
 

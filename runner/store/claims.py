@@ -12,7 +12,14 @@ from runner.events import Unclear
 from runner.job import Job, State
 from runner.store import ledger
 from runner.store.contract import Claimed, ProviderState
-from runner.store.rows import JOB_COLUMNS, artifact_from, job_from, millis, seconds
+from runner.store.rows import (
+    JOB_COLUMNS,
+    artifact_from,
+    job_from,
+    millis,
+    seconds,
+    state_from,
+)
 from runner.wire import parse_json
 
 # The WHERE terms repeat those of the partial indexes to the letter: SQLite uses them only then.
@@ -116,7 +123,7 @@ def counts(
         "SELECT batch, provider, state, count(*) FROM job WHERE batch IN"
         f" {_among(batches)} AND (orphan = 0 OR state NOT IN ('queued', 'failed', 'cancelled')) GROUP BY 1, 2, 3"
     ).fetchall()
-    return {(batch, provider, State(state)): count for batch, provider, state, count in rows}
+    return {(batch, provider, state_from(state)): count for batch, provider, state, count in rows}
 
 
 def unfinished(connection: sqlite3.Connection) -> set[int]:

@@ -82,9 +82,9 @@ class Flusher:
             works = [work for work, _ in group]
             outcomes = await self.alone(lambda connection: _run_group(connection, works))
         for (_, future), outcome in zip(group, outcomes, strict=True):
-            fatal = isinstance(outcome, sqlite3.DatabaseError) and not isinstance(
-                outcome, sqlite3.IntegrityError
-            )
+            fatal = isinstance(
+                outcome, sqlite3.DatabaseError | UnicodeDecodeError
+            ) and not isinstance(outcome, sqlite3.IntegrityError)
             if fatal and self.broken is None:
                 self.broken = translate(outcome, self._database)
             if future.done():

@@ -15,7 +15,7 @@ from runner.store import claims, manifests
 from runner.store.contract import Batch
 from runner.store.folder import StateFolder, translate
 from runner.store.migrate import check
-from runner.store.rows import JOB_COLUMNS, job_from, millis
+from runner.store.rows import JOB_COLUMNS, cause_from, job_from, millis, state_from
 
 _FROM = "FROM job JOIN spec ON spec.id = job.id JOIN batch ON batch.id = job.batch"
 
@@ -76,7 +76,7 @@ class Reader:
             f"SELECT spec.key, job.state FROM spec JOIN job ON job.id = spec.id WHERE spec.key IN ({marks})",
             [bytes.fromhex(key) for key in keys],
         )
-        return {bytes(key).hex(): State(state) for key, state in rows.fetchall()}
+        return {bytes(key).hex(): state_from(state) for key, state in rows.fetchall()}
 
     def names(self, batch: int) -> set[str]:
         """The ids of a batch's jobs."""
@@ -106,7 +106,15 @@ class Reader:
             (millis(overdue),),
         )
         return [
-            Group(batch, State(state), cause, detail or "", count, example, bool(held))
+            Group(
+                batch,
+                state_from(state),
+                cause_from(cause),
+                detail or "",
+                count,
+                example,
+                bool(held),
+            )
             for batch, state, cause, detail, count, example, held in rows.fetchall()
         ]
 
@@ -259,13 +267,9 @@ def reading(folder: StateFolder) -> Iterator[Reader | None]:
         return
     connection = None
     try:
-        try:
-            connection = _open(folder)
-            version = check(connection, folder.database)
-        except UnicodeDecodeError as error:
-            raise translate(error, folder.database) from None
-        yield Reader(connection) if version else None
-    except sqlite3.Error as error:
+        connection = _open(folder)
+        yield Reader(connection) if check(connection, folder.database) else None
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise translate(error, folder.database) from None
     finally:
         if connection is not None:

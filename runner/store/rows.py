@@ -54,6 +54,34 @@ def remote_from(text: str | None) -> Remote | None:
     return Remote(id=value["id"], paths=dict(value["paths"]))
 
 
+def state_from(text: str) -> State:
+    """The state of a column's text.
+
+    Raises:
+        StoreError: there is no such state: the text was damaged.
+    """
+    try:
+        return State(text)
+    except ValueError:
+        raise _damaged(repr(text)) from None
+
+
+def cause_from(text: str | None) -> Cause | None:
+    """The cause of a column's text.
+
+    Raises:
+        StoreError: there is no such cause: the text was damaged.
+    """
+    try:
+        return Cause(text) if text else None
+    except ValueError:
+        raise _damaged(repr(text)) from None
+
+
+def _damaged(what: str) -> StoreError:
+    return StoreError(f"a row is damaged ({what}). Restore runner.db from a copy")
+
+
 def job_from(row: sqlite3.Row | tuple[Any, ...]) -> Job:
     """A job from a row of `JOB_COLUMNS`.
 
