@@ -70,6 +70,8 @@ class Buyer:
             await self._send(lane, source, flight, order, (intended.send_by, right_ends))
         finally:
             source.taken.discard(job.number)
+            if not source.taken and source.next_at is not None:
+                source.look(self._r.now())  # nothing hides what is queued behind it any more
 
     def _intent(self, lane: Lane, job: Job, attempt: int, client_ref: str) -> Intended:
         cost = price(lane.provider, job.spec.model, job.spec.params)

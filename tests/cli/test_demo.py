@@ -24,7 +24,8 @@ def test_the_demo_ends_well(tmp_path: Path) -> None:
     assert len(list((tmp_path / "state" / "demo" / "outputs").rglob("*.mp4"))) == 25
     saved = [each for each in records if each.get("event") == "saved"]
     begins = [each for each in records if each["type"] == "begin"]
-    assert len(saved) == 25
+    # The kill may come after a clip is recorded and before the line that tells of it: at most one for each download.
+    assert 25 - 8 <= len(saved) <= 25
     assert [each["counts"]["done"] > 0 for each in begins] == [False, True]
     assert last["seconds"] < 60
     assert "canary" not in said.out + said.err
