@@ -42,7 +42,9 @@ class Watcher:
                 await self._r.finished(flight, event)
             case Delayed(cause=Cause.LOST_REMOTE):
                 await self._unknown_there(flight, event)
-            case Rejected(passing=True) if flight.trouble < BELIEVED_AFTER:
+            case Rejected(passing=True) if (
+                flight.trouble < BELIEVED_AFTER and flight.job.state is not State.CANCELLED
+            ):
                 await self._r.trouble(flight, Delayed(event.cause, event.detail))
             case Delayed():
                 await self._r.trouble(flight, event)
