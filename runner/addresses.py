@@ -48,6 +48,9 @@ _SIX_TO_FOUR = IPv6Network("2002::/16")
 
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_PLAIN_PATH = re.compile(
+    r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+"
+)  # nothing to encode, and no way upwards
 _CLEAN = re.compile(r"[!-\[\]-~]+")  # printable ASCII without space and backslash
 
 
@@ -130,13 +133,16 @@ def join(base: str, path: str, query: str = "", *, private: bool = False) -> URL
     why = base_refusal(base, private=private)
     if why is not None:
         raise ValueError(why)
+    text = f"{root.scheme}://{root.raw_authority}{root.raw_path.rstrip('/')}"
+    if not query and _PLAIN_PATH.fullmatch(path):
+        return URL(text + path, encoded=True)
     if not path.startswith("/") or path.startswith("//"):
         raise ValueError("a path on the provider begins with one slash")
     safe = quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", path), safe="/%:@!$&'()*+,;=~-._")
     if any(unquote(part) in {".", ".."} for part in safe.split("/")) or "\\" in path:
         raise ValueError("a path on the provider can't go upwards")
-    text = f"{root.scheme}://{root.raw_authority}{root.raw_path.rstrip('/')}{safe}"
-    return URL(f"{text}?{query}" if query else text, encoded=True)
+    text += f"{safe}?{query}" if query else safe
+    return URL(text, encoded=True)
 
 
 @lru_cache(maxsize=64)

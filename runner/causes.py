@@ -27,6 +27,7 @@ class Cause(StrEnum):
     DISK_FULL = "disk_full"
     FOREIGN_URL = "foreign_url"
     LOST_REMOTE = "lost_remote"
+    INTERNAL = "internal_error"
     CANCELLED = "cancelled"
 
     @property
@@ -57,6 +58,7 @@ _PERSON = frozenset(
         Cause.EXPIRED,
         Cause.FOREIGN_URL,
         Cause.LOST_REMOTE,
+        Cause.INTERNAL,
     }
 )
 _REFUSED = frozenset({Cause.BAD_KEY, Cause.OUT_OF_MONEY, Cause.NOT_PERMITTED})
@@ -128,8 +130,8 @@ _TABLE: dict[Cause, tuple[str, str]] = {
         "try at once: runner resume",
     ),
     Cause.DISK_FULL: (
-        "there is no room for the result; what is paid for is kept at the provider until it expires",
-        "free some space, then: runner resume",
+        "the disk is full, failing or read-only; what is paid for is kept at the provider until it expires",
+        "free some space or see to the disk, then: runner resume",
     ),
     Cause.FOREIGN_URL: (
         "the provider answered with an address that may not be visited (another host's redirect, a private network)",
@@ -138,6 +140,10 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     Cause.LOST_REMOTE: (
         "the provider says it does not know the job that it accepted",
         "ask the provider about it and settle it: runner resolve",
+    ),
+    Cause.INTERNAL: (
+        "this program has a fault that shows at this job; nothing of it is lost, and the other jobs went on",
+        "see where it is, and report it: runner resume -v",
     ),
     Cause.CANCELLED: (
         "cancelled on request",

@@ -6,21 +6,44 @@ not what to do next: delays are seconds from now, chosen by whoever learned the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 from runner.causes import Cause
 
+_Forms = tuple[tuple[str, tuple[str, ...]], ...]
 
-@dataclass(frozen=True, slots=True)
+
+@lru_cache(maxsize=1024)
+def _shared(forms: _Forms) -> _Forms:
+    return forms
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Remote:
     """A job at the provider: its opaque id, and what its dialect needs to ask for it again.
 
     `paths` are paths on the provider's own base (never a URL, never a host), by what they are for: `status`,
-    `result` and `cancel`, or `query`.
+    `result` and `cancel`, or `query`. They are kept cut where the id stands in them: what is left, all jobs of a
+    model have in common and share.
     """
 
     id: str
-    paths: dict[str, str] = field(default_factory=dict)
+    forms: _Forms
+
+    def __init__(self, id: str, paths: Mapping[str, str] | None = None) -> None:  # noqa: A002
+        cut = (
+            (name, tuple(path.split(id) if id else [path]))
+            for name, path in sorted((paths or {}).items())
+        )
+        object.__setattr__(self, "id", id)
+        object.__setattr__(self, "forms", _shared(tuple(cut)))
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The whole paths, by what they are for."""
+        return {name: self.id.join(parts) for name, parts in self.forms}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +156,15 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Delayed:
-    """The step did not get an answer it can use; the job stays where it is and is looked at again."""
+    """The step did not get an answer it can use; the job stays where it is and is looked at again.
+
+    `provider_wide` says that nobody answered, or only with an error of the server: it does not speak of this job.
+    """
 
     cause: Cause
     detail: str = ""
     retry_after: float | None = None
+    provider_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -157,20 +157,34 @@ class Job:
 
 def advanced(job: Job, state: State, event: Event, now: float, due_at: float | None) -> Job:
     """The job as it stands after `event` was recorded and led to `state`; says nothing about whether it may."""
-    changed: dict[str, Any] = {"state": state, "due_at": None if state.ended else due_at}
-    if state is not job.state:
-        changed["changed_at"] = now
+    provider, fence, attempt, remote = job.provider, job.fence, job.attempt, job.remote
     match event:
-        case events.Intended(attempt=attempt, provider=provider):
-            changed |= {"fence": job.fence + 1, "attempt": attempt, "provider": provider}
-        case events.Accepted(remote=remote):
-            changed["remote"] = remote
+        case events.Intended():
+            provider, fence, attempt = event.provider, job.fence + 1, event.attempt
+        case events.Accepted():
+            remote = event.remote
         case events.Refused() | events.Absent():
-            changed["attempt"] = job.attempt - 1
+            attempt -= 1
+        case _:
+            pass
     cancelled = isinstance(event, events.Cancelled)
-    changed["cause"] = Cause.CANCELLED if cancelled else getattr(event, "cause", None)
-    changed["detail"] = getattr(event, "detail", "") if changed["cause"] else ""
-    return replace(job, **changed)
+    cause = Cause.CANCELLED if cancelled else getattr(event, "cause", None)
+    return Job(
+        number=job.number,
+        spec=job.spec,
+        provider=provider,
+        state=state,
+        fence=fence,
+        attempt=attempt,
+        cause=cause,
+        detail=getattr(event, "detail", "") if cause else "",
+        due_at=None if state.ended else due_at,
+        changed_at=job.changed_at if state is job.state else now,
+        remote=remote,
+    )
+
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def job_key(batch: str, model: str, params: Mapping[str, Any], written_id: str, repeat: int) -> str:
@@ -179,16 +193,13 @@ def job_key(batch: str, model: str, params: Mapping[str, Any], written_id: str, 
     `5` and `"5"` are the same request (which of the two an API wants is its dialect's business), so scalars are
     compared by their text. 32 hex digits.
     """
-    canonical = json.dumps(
-        [batch, model, _by_text(params), written_id, repeat],
-        ensure_ascii=False,
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    canonical = _CANONICAL.encode([batch, model, _by_text(params), written_id, repeat])
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def _by_text(value: Any) -> Any:
+    if type(value) is str:  # nearly always, and the checks below take their time
+        return value
     if isinstance(value, Mapping):
         if set(value) == {"$image"}:
             return {"$image": value["$image"]["sha256"]}

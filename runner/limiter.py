@@ -11,16 +11,13 @@ from dataclasses import dataclass
 
 from runner.causes import Cause
 from runner.events import Refused
-from runner.limits import Limits, Permits
+from runner.limits import Ceiling, Limits, Permits
 
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 60.0
 LONGEST_PAUSE = 3600.0
 LONGEST_LIMITED = 3600.0  # of nothing but "slow down" before the provider is held
 STRIKES = 2  # answers that refuse the account before the provider is held
-FIRST_PROBE = 15.0  # seconds until one more job in flight is tried after a refusal for crowding
-LONGEST_PROBE = 45.0
-NEXT_PROBE = 0.5  # seconds until the next one, after one that was taken: the provider has grown, nobody knows how far
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Limiter:
         self.requests = Permits(limits.requests) if limits.requests else None
         self.in_flight = 0
         self.posts = 0
-        self.ceiling: int | None = None
+        self._ceiling = Ceiling()
         self.paused_until = -math.inf
         self.cause: Cause | None = None
         self.detail = ""
@@ -50,11 +47,6 @@ class Limiter:
         self._refusals = 0  # those of them that refused the account
         self._proven = False
         self._limited_since: float | None = None
-        self._probe_at = math.inf
-        self._probe_gap = FIRST_PROBE
-        self._raised = (
-            False  # the ceiling was raised by one, and nobody knows yet whether it will be taken
-        )
 
     def __repr__(self) -> str:
         """State in one line."""
@@ -69,10 +61,20 @@ class Limiter:
         return self.held and self.cause is Cause.BAD_KEY
 
     @property
+    def ceiling(self) -> int | None:
+        """Jobs in flight that the provider is known to take, if it ever refused one for crowding."""
+        return self._ceiling.number
+
+    @property
     def cap(self) -> int | None:
         """Jobs in flight that are allowed now; None: no limit is known."""
         known = [value for value in (self.limits.in_flight, self.ceiling) if value is not None]
         return min(known, default=None)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many jobs are in flight as are allowed now."""
+        return self.cap is not None and self.in_flight >= self.cap
 
     @property
     def _posts_allowed(self) -> int:
@@ -89,22 +91,20 @@ class Limiter:
             return Room(min(self.paused_until - now, LONGEST_PAUSE), f"paused: {self.cause}")
         if self.posts >= self._posts_allowed:
             return Room(math.inf, f"{self.posts} submits in the air")
-        cap = self.cap
-        if cap is not None and self.in_flight >= cap and not self._may_probe(now):
-            grows = cap != self.limits.in_flight
-            wait = self._probe_at - now if grows else math.inf
-            return Room(max(wait, 0.01), f"{self.in_flight} in flight, {cap} allowed")
+        crowd = self._crowd(now)
+        if crowd > 0:
+            return Room(crowd, f"{self.in_flight} in flight, {self.cap} allowed")
         return max(
             self._permit(self.submits, now),
             self._permit(self.requests, now),
             key=lambda room: room.wait,
         )
 
-    def _may_probe(self, now: float) -> bool:
-        """Whether one more than the ceiling may be tried."""
+    def _crowd(self, now: float) -> float:
         most = self.limits.in_flight
-        full = self.ceiling is not None and self.in_flight >= self.ceiling
-        return full and now >= self._probe_at and (most is None or self.in_flight < most)
+        if most is not None and self.in_flight >= most:
+            return math.inf
+        return self._ceiling.wait(self.in_flight, now)
 
     def request_wait(self, now: float) -> float:
         """Seconds until a poll may go."""
@@ -112,10 +112,7 @@ class Limiter:
 
     def sending(self, now: float) -> None:
         """A submit leaves: it takes its place among posts and jobs in flight."""
-        if self.ceiling is not None and self._may_probe(now):
-            self.ceiling += 1
-            self._raised = True
-            self._probe_at = now + self._probe_gap
+        self._ceiling.sending()
         self.posts += 1
         self.in_flight += 1
         for permits in (self.submits, self.requests):
@@ -148,25 +145,19 @@ class Limiter:
         """A job is no longer in flight."""
         self.in_flight -= 1
 
-    def accepted(self, now: float) -> None:
+    def accepted(self) -> None:
         """The provider took a job: whatever it refused before, it is open now."""
         self._strikes = self._refusals = 0
         self._proven, self.probing, self.held = True, False, False
         self._limited_since = None
         self.cause, self.detail = None, ""
-        if (
-            self._raised
-            and self.ceiling is not None
-            and self.in_flight - self.posts >= self.ceiling
-        ):
-            self._raised = False
-            self._probe_gap = FIRST_PROBE
-            self._probe_at = now + NEXT_PROBE
+        self._ceiling.accepted(self.in_flight - self.posts)
 
     def refused(self, event: Refused, now: float) -> None:
         """The provider did not take a job: slow down, wait or stop, as the answer says."""
         if event.crowded and self.in_flight > self.posts:
-            self._crowded(event, now)
+            patience = min(event.retry_after or 0.0, LONGEST_PAUSE)
+            self._ceiling.refused(self.in_flight, patience, now)
             return
         # Crowded, but by none of the jobs that count here: there is no number to find, so all wait.
         if not event.provider_wide:
@@ -185,12 +176,6 @@ class Limiter:
             self._limited_since = now if self._limited_since is None else self._limited_since
             self.held = self.held or now - self._limited_since > LONGEST_LIMITED
 
-    def _crowded(self, event: Refused, now: float) -> None:
-        self.ceiling = max(1, self.in_flight - self.posts)
-        self._raised = False
-        self._probe_at = now + min(event.retry_after or self._probe_gap, LONGEST_PAUSE)
-        self._probe_gap = min(self._probe_gap * 2, LONGEST_PROBE)
-
     def remember(
         self, ceiling: int | None, held_by: Cause | None, detail: str, now: float, *, again: bool
     ) -> None:
@@ -199,7 +184,7 @@ class Limiter:
         A held provider is asked once more if `again`, else it stays held.
         """
         if ceiling is not None:
-            self.ceiling, self._probe_at = ceiling, now + FIRST_PROBE
+            self._ceiling.remember(ceiling, now)
         if held_by is not None:
             self.cause, self.detail = held_by, detail
             self.probing, self.held = again, not again
@@ -214,7 +199,7 @@ class Limiter:
     def set_back(self, seconds: float) -> None:
         """The clock was set back by so much: all times go with it."""
         self.paused_until -= seconds
-        self._probe_at -= seconds
+        self._ceiling.set_back(seconds)
         if self._limited_since is not None:
             self._limited_since -= seconds
 

@@ -1,4 +1,4 @@
-"""Rates: how many requests per window a provider takes, and when the next one may go.
+"""Rates and ceilings: how many requests per window and jobs at a time a provider takes, and when the next one may go.
 
 A permit comes back one window after the *answer* to its request. The server saw the request before we saw its answer
 and sees the next one after we send it, so two uses of a permit are at least a window apart at the server, whatever
@@ -14,6 +14,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
+SHORTEST_PROBE = 30.0  # seconds after a refusal for crowding until one job more is tried
+LONGEST_PROBE = 600.0  # the same where too few jobs were taken to pay for it
+PRICE = 125  # jobs taken that pay for a refusal: under one in a hundred, with a margin for changes
+RAMP = 4  # jobs by which a ceiling has to rise for each further probe beside the first
 # Every repeat is bounded, so that refusing a stranger's text takes no time however long it is.
 _RATE = re.compile(
     r"\s{0,9}([0-9]{1,9})\s{0,9}/\s{0,9}([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})?\s{0,9}(ms|s|m|h|d)\s{0,9}"
@@ -148,3 +152,72 @@ class Permits:
         """
         heapq.heappush(self.returns, answered + self.rate.window)
         self.last_sent = max(self.last_sent, answered)
+
+
+@dataclass(slots=True)
+class Ceiling:
+    """The ceiling of a provider that refuses above a number of jobs at a time which it doesn't tell.
+
+    `number` is None until it has refused one. A submit beyond it is a probe. One that is refused costs no money and
+    tells that nothing has changed, so a probe has to be paid for by jobs that were taken, or is rare. One that is
+    taken is followed by others until one is refused. All times are Unix seconds, given by the caller.
+    """
+
+    number: int | None = None
+    _owed: int = 0  # jobs that have to be taken before the next probe
+    _refused_at: float = -math.inf
+    _patience: float = 0.0
+    _risen: int = 0  # by how much, since the last refusal
+    _falls: int = 0  # refusals in a row of submits that were no probes
+    _sent: bool = True  # whether a submit has left since the last refusal: if not, the next one is as old as that
+
+    def wait(self, in_flight: int, now: float) -> float:
+        """Seconds until a submit may leave while so many are in flight; infinity: an answer or an end comes first."""
+        if self.number is None or in_flight < self.number:
+            return 0.0
+        probe_at = self._probe_at()
+        if now < probe_at:
+            return probe_at - now
+        return 0.0 if in_flight <= self.number + self._risen // RAMP else math.inf
+
+    def _probe_at(self) -> float:
+        if self._risen:
+            return -math.inf
+        if self._owed:
+            return self._refused_at + max(LONGEST_PROBE, self._patience)
+        return self._refused_at + max(SHORTEST_PROBE, self._patience)
+
+    def sending(self) -> None:
+        """A submit leaves."""
+        self._sent = True
+
+    def accepted(self, taken: int) -> None:
+        """A submit was taken, and now the provider has so many."""
+        self._owed = max(0, self._owed - 1)
+        if self._falls > 1:
+            self._risen = 1  # it was lowered further than was known to be needed: up again
+        self._falls = 0
+        if self.number is not None and taken > self.number:
+            self._risen += taken - self.number
+            self.number = taken
+
+    def refused(self, in_flight: int, patience: float, now: float) -> None:
+        """A submit was refused, and so many others are in flight. No probe before `patience` seconds are over."""
+        news, self._sent = self._sent, False
+        self._refused_at, self._patience = now, patience
+        self._risen = 0
+        self._owed += PRICE * news
+        if self.number is None:
+            self.number = in_flight
+        elif in_flight < self.number:
+            self._falls += news
+            guess = 2 ** (self._falls - 2) if news and self._falls > 1 else 0
+            self.number = max(1, in_flight - min(guess, 1 + self.number // 10))
+
+    def remember(self, number: int, now: float) -> None:
+        """Take over what an earlier run found."""
+        self.number, self._refused_at = number, now
+
+    def set_back(self, seconds: float) -> None:
+        """The clock was set back by so much."""
+        self._refused_at -= seconds

@@ -96,7 +96,7 @@ async def ask(http: Http, provider: Provider, exchange: Exchange) -> Event:
     except KeyMissing as error:
         return Delayed(Cause.BAD_KEY, str(error))
     except TransportError as error:
-        return Delayed(Cause.NO_CONNECTION, str(error))
+        return Delayed(Cause.NO_CONNECTION, str(error), provider_wide=True)
 
 
 async def fetch(edges: Edges, provider: Provider, claim: Claimed) -> Event:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 LIFE = 1800.0
 """Seconds until a token expires; the provider accepts no longer life."""
 _SET_BACK = 300.0
+_OFF = 60.0  # seconds between two clocks that are no matter of the network
 
 
 def mint(access: str, secret: str, now: float) -> str:
@@ -31,19 +32,35 @@ class TokenCache:
 
     A token that the provider did not like (asked for with `fresh`) is replaced by one minted as if it were five
     minutes ago: that is valid for a server whose clock is behind ours ("not valid yet"), and for any other as well.
+    Where the provider's own time is known and ours is off by more than a minute, its time is used from then on.
     """
 
     _tokens: dict[tuple[str, str], tuple[str, float, float]] = field(
         default_factory=dict, repr=False
     )
+    _ahead: dict[str, float] = field(default_factory=dict)
 
-    def token(self, access: str, secret: str, now: float, *, fresh: bool = False) -> str:
-        """Return a token that is good at `now`; with `fresh`, one that was never used."""
+    def token(
+        self,
+        access: str,
+        secret: str,
+        now: float,
+        *,
+        fresh: bool = False,
+        server_now: float | None = None,
+    ) -> str:
+        """Return a token that is good at `now`; with `fresh`, one that was never used.
+
+        `server_now` is the provider's time where it was told along with the refusal. All times in Unix seconds.
+        """
         known = self._tokens.get((access, secret))
         if known is not None and not fresh and known[1] <= now < known[2]:
             return known[0]
+        if fresh:
+            ahead = now if server_now is None else server_now
+            self._ahead[access] = ahead - now if abs(ahead - now) > _OFF else 0.0
         back = _SET_BACK if fresh else 0.0
-        token = mint(access, secret, now - back)
+        token = mint(access, secret, now + self._ahead.get(access, 0.0) - back)
         self._tokens[access, secret] = (token, now, now + 0.8 * (LIFE - back))
         return token
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic_core import from_json
@@ -25,7 +25,8 @@ class Image:
 class Request:
     """One request to a provider. `path` is a path on the provider's own base, never a URL.
 
-    `paid` marks a submit: sent once, on a connection of its own. `fresh_token` asks for a newly minted token.
+    `paid` marks a submit: sent once, on a connection of its own. `fresh_token` asks for a newly minted token, good at
+    `server_now` (Unix seconds) where the provider said what time it is.
     """
 
     method: str
@@ -34,9 +35,10 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     paid: bool = False
     fresh_token: bool = False
+    server_now: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Response:
     """An answer: status, headers (names in lower case) and the body, already capped by whoever read it."""
 
@@ -44,7 +46,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
-    @property
+    @cached_property
     def json(self) -> Any:
         """The body as JSON with every whole number kept exactly; None where it isn't valid JSON."""
         return parse_json(self.body)
@@ -76,8 +78,12 @@ def pick(value: Any, *paths: str) -> Any:
     A path is names and list positions with dots: `data.task_result.videos.0.url`. Missing parts and wrong types
     are not errors: they only mean that this path leads nowhere.
     """
+    top = value if isinstance(value, dict) else None
     for path in paths:
-        found = _follow(value, _names(path))
+        names = _names(path)
+        if top is not None and names[0] not in top:
+            continue  # most paths lead nowhere from their first name on
+        found = _follow(value, names)
         if found is not None and found != "":
             return found
     return None
@@ -101,7 +107,9 @@ def _names(path: str) -> tuple[str, ...]:
 
 def _follow(value: Any, names: Iterable[str]) -> Any:
     for name in names:
-        if isinstance(value, Mapping):
+        if isinstance(
+            value, dict
+        ):  # what JSON decodes to; asking for a Mapping costs ten times as much
             value = value.get(name)
         elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
             value = value[int(name)]
@@ -112,10 +120,11 @@ def _follow(value: Any, names: Iterable[str]) -> Any:
 
 def excerpt(text: str, limit: int = 300) -> str:
     """Make a stranger's text safe to show: one line, no control or direction marks, `limit` characters."""
-    shown = "".join(
-        char if char.isprintable() and char not in _DIRECTION_MARKS else " " for char in text
-    )
-    shown = " ".join(shown.split())
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            char if char.isprintable() and char not in _DIRECTION_MARKS else " " for char in text
+        )
+    shown = " ".join(text.split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
@@ -124,4 +133,7 @@ _DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u
 
 def dump_json(value: Any) -> str:
     """Encode compactly, with sorted names: equal values have equal text."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -308,6 +308,17 @@ async def test_a_running_job_is_cancelled_at_the_provider(slow: Desk) -> None:
     assert slow.job.due_at is None
 
 
+async def test_a_cancellation_that_comes_to_nothing_loses_no_clip(slow: Desk) -> None:
+    """A cancellation is taken note of, and the clip is made all the same: it is paid for and fetched."""
+    slow.sim.add_fault(Fault("cancel-ignored"))
+    await slow.run_until(Accepted)
+    (done,) = await slow.actions.cancel(slow.jobs())
+    assert (done.state, slow.asked("cancel")) == (State.CANCELLED, 1)
+    slow.clock.ahead = 1_000.0
+    await slow.app.resume(Options())
+    assert (slow.states, len(slow.sim.ledger)) == ([State.DONE], 1)
+
+
 async def test_a_completed_job_is_not_cancelled(slow: Desk) -> None:
     """Too late: it stays where it is, so that its clip is fetched."""
     await slow.run_until(Accepted)
@@ -468,6 +479,17 @@ async def test_a_clip_that_the_provider_no_longer_has_ends_as_expired(desk: Desk
     (desk.app.folder.outputs / whole.path).unlink()
     await desk.actions.fetch_again(desk.checked())
     desk.sim.add_fault(Fault("media-404"))
+    assert (await desk.run()).exit_code == 4
+    assert (desk.states, desk.job.cause) == ([State.FAILED], Cause.EXPIRED)
+
+
+async def test_a_clip_that_the_provider_has_forgotten_ends_as_expired(desk: Desk) -> None:
+    """A done job whose file is fetched again, of a provider that knows the job no more, was paid for and is expired."""
+    await desk.run()
+    (whole,) = desk.checked()
+    (desk.app.folder.outputs / whole.path).unlink()
+    await desk.actions.fetch_again(desk.checked())
+    desk.sim.add_fault(Fault("task-forgotten"))
     assert (await desk.run()).exit_code == 4
     assert (desk.states, desk.job.cause) == ([State.FAILED], Cause.EXPIRED)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import tracemalloc
 import unicodedata
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ from runner.clock import Clock
 from runner.errors import DownloadError
 from runner.events import Artifact, SavedFile
 from runner.files import Files, Opener, part_tag
+from runner.files import body as body_module
 from runner.files import download as download_module
 from runner.files import outputs as outputs_module
 from runner.files import part as part_module
@@ -319,7 +322,7 @@ async def test_killed_process_loses_little(
     shop.body = clip(9_000_000)
     await saver.save(shop.url)
     saved = await Saver(http, left, Clock(), free_floor=0).save(shop.url)
-    assert int((shop.asked[-1] or "bytes=0-")[6:-1]) >= download_module.SYNC_EVERY
+    assert int((shop.asked[-1] or "bytes=0-")[6:-1]) >= body_module.SYNC_EVERY
     assert saved[0].sha256 == hashlib.sha256(shop.body).hexdigest()
 
 
@@ -563,42 +566,113 @@ def crashing(patch: pytest.MonkeyPatch, at: int, *, after: bool) -> list[str]:
 
     for step in ("begin", "sync", "remember", "discard"):
         wrap(part_module.Part, step)
-    for step in ("_move", "sync_folder"):
-        wrap(publish_module, step)
-    wrap(outputs_module, "replace_text")
+    wrap(body_module.Body, "finish")
+    wrap(publish_module, "_move")
+    for step in ("replace_text", "sync_folder"):
+        wrap(outputs_module, step)
     return begun
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+@pytest.mark.parametrize("results", [1, 2])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_crash_at_any_step_ends_well(
-    after: bool, http: Http, shop: Shop, root: Path, monkeypatch: pytest.MonkeyPatch
+    after: bool,
+    results: int,
+    links: bool,
+    http: Http,
+    shop: Shop,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wherever it stops, the next run ends with one file under its own name, one sidecar and no rest.
 
     From the moment a file is known to be whole, the provider is not needed any more.
     """
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    expected = ["film/lord-1-2.mp4"] * (results - 1) + ["film/lord-1.json", "film/lord-1.mp4"]
     for at in range(1, 100):
         folder = root / str(at)
         saver = Saver(http, folder, Clock(), free_floor=0)
         with monkeypatch.context() as patch:
             begun = crashing(patch, at, after=after)
             try:
-                await saver.save(shop.url)
+                await saver.save(*[shop.url] * results)
             except Crash:
                 finished = False
             else:
                 finished = True
-        if "_move" in begun:
+        if begun.count("_move") == results:
             shop.status = 410  # the provider has thrown it away meanwhile
-        saved = await saver.save(shop.url)
+        asked = len(shop.asked)
+        saved = await saver.save(*[shop.url] * results)
         shop.status = 200
-        assert saved[0].sha256 == hashlib.sha256(shop.body).hexdigest()
+        assert {file.sha256 for file in saved} == {hashlib.sha256(shop.body).hexdigest()}
+        assert len(shop.asked) - asked <= results - begun.count("_move"), (at, begun)
         saver.files.sweep_parts(())
-        assert names(folder) == ["film/lord-1.json", "film/lord-1.mp4"], (at, begun)
+        assert names(folder) == expected, (at, begun)
         if finished:
-            assert at > 8
+            assert at > 6 * results
             return
     pytest.fail("it never ran to its end")
+
+
+def no_links(_self: Path, _target: Path) -> None:
+    """A file system without hard links."""
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+async def test_undisturbed_clip_leaves_nothing_to_clean_up(
+    saver: Saver, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip that comes in one go is written once: no note, and its sidecar is the draft, renamed."""
+    kept: list[int] = []
+    original = publish_module.replace_text
+
+    def replace_text(path: Path, text: str, temporary: Path) -> None:
+        original(path, text, temporary)
+        kept.append(path.stat().st_ino)
+
+    def remember(*_: object) -> None:
+        pytest.fail("a note")
+
+    monkeypatch.setattr(outputs_module, "replace_text", replace_text)
+    monkeypatch.setattr(part_module.Part, "remember", remember)
+    saved = await saver.save(shop.url)
+    sidecar = (saver.files.root / saved[0].path).with_suffix(".json")
+    assert kept == [sidecar.stat().st_ino]
+
+
+class Stream:
+    """An answer of 24 MB in pieces of 64 kB, every one of its own."""
+
+    status = 200
+    headers: ClassVar[dict[str, str]] = {}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield a clip whose data box lasts to the end."""
+        yield clip(0)[:-8] + struct.pack(">I4s", 8 + 24_000_000, b"mdat")
+        for _ in range(375):
+            yield bytes(64_000)
+
+
+async def test_memory_stays_flat(saver: Saver) -> None:
+    """However large a result is, about a megabyte of it is in memory."""
+
+    @contextlib.asynccontextmanager
+    async def opened(_url: str, _headers: Mapping[str, str]) -> AsyncIterator[Stream]:
+        yield Stream()
+
+    saver.open_url = opened
+    tracemalloc.start()
+    try:
+        saved = await saver.save("https://cdn.example/clip.mp4", cap=10**9)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert saved[0].size > 24_000_000
+    assert peak < 3_000_000
 
 
 async def test_saved_files_are_known_again(saver: Saver, shop: Shop, root: Path) -> None:
@@ -721,9 +795,9 @@ def test_sweep_removes_only_our_rests(root: Path) -> None:
     root.mkdir()
     ours, waiting = part_tag(KEY, 1), part_tag("fedcba9876543210", 2)
     stay = [f"b.{waiting}.part", f"b.{waiting}.part.json", "film.part", "a.1.part", "a.mp4"]
-    go = [f"a.{ours}.part", f"a.{ours}.part.json", f"a.{ours}.part.new"]
+    go = [f"a.{ours}.part", f"a.{ours}.part.json", f"a.{ours}.part.new", f"a.{ours}.part.draft"]
     for name in (*stay, *go):
         (root / name).write_bytes(b"x")
-    assert Files(root, Clock()).sweep_parts({waiting}) == 3
+    assert Files(root, Clock()).sweep_parts({waiting}) == 4
     assert names(root) == sorted(stay)
     assert Files(root / "absent", Clock()).sweep_parts(()) == 0

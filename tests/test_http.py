@@ -16,6 +16,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -336,7 +337,7 @@ async def test_poll_is_tried_again_on_transport_errors_only(http: Http, start: S
 async def test_poll_gives_up_after_three_tries(http: Http, start: Start) -> None:
     """Longer troubles are the engine's, which knows what else there is to do."""
     witness = await start(lambda _: None)
-    with pytest.raises(MaybeSent):
+    with pytest.raises(TransportError):
         await http.send(provider(witness.url), POLL)
     assert len(witness.seen) == 3
 
@@ -437,25 +438,69 @@ async def test_tls_failure_was_not_sent_and_suggests_nothing_unsafe(http: Http) 
     assert not {"verify", "insecure", "disable"} & set(str(caught.value).lower().split())
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
-async def test_certificate_of_nobody_we_trust_was_not_sent(
-    http: Http, start: Start, tmp_path: Path
+def openssl(folder: Path, command: str) -> None:
+    """Run openssl in a folder."""
+    subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+
+
+def certified(
+    folder: Path, *, authority: str = "ours", name: str = "IP:127.0.0.1", days: int = 2
+) -> ssl.SSLContext:
+    """What a server needs to show a certificate for `name`, signed by an authority or by itself."""
+    new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    for each in ("ours", "theirs"):
+        openssl(
+            folder,
+            f"req -x509 {new_key} -days 2 -subj /CN={each} -keyout {each}.key -out {each}.pem",
+        )
+    openssl(folder, f"req {new_key} -subj /CN=server -keyout key.pem -out request.pem")
+    (folder / "name").write_text(f"subjectAltName={name}")
+    signed = f"-CA {authority}.pem -CAkey {authority}.key -CAcreateserial"
+    if authority == "itself":
+        signed = "-signkey key.pem"
+    openssl(folder, f"x509 -req -in request.pem {signed} -days {days} -extfile name -out cert.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        ({"days": -1}, "expired"),
+        ({"name": "DNS:other.example"}, "not valid for '127.0.0.1'"),
+        (
+            {"authority": "theirs"},
+            "unable to get local issuer",
+        ),  # as behind a proxy that reads along
+        ({"authority": "itself"}, "self-signed"),
+    ],
+    ids=["expired", "other host", "unknown authority", "self-signed"],
+)
+async def test_certificate_that_is_not_trusted_stops_the_request(
+    start: Start, tmp_path: Path, shown: dict[str, Any], why: str
 ) -> None:
-    """A certificate that nobody vouches for stops the request; the user's own authority lets it through."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
-    extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
-    await asyncio.to_thread(
-        subprocess.run, [*command.split(), *extra], check=True, capture_output=True
-    )
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server_side.load_cert_chain(cert, key)
-    witness = await start(tls=server_side)
-    with pytest.raises(NotSent, match=r"certificate of 127\.0\.0\.1 is refused") as caught:
-        await http.send(provider(witness.url), PAID)
-    assert "SSL_CERT_FILE" in str(caught.value)
+    """Nothing is sent, the message says why and what to do, and nothing in it suggests to look away."""
+    witness = await start(tls=await asyncio.to_thread(partial(certified, tmp_path, **shown)))
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "ours.pem"))
+    async with Http(KEYS, Quick(), tls=trusting) as http:
+        with pytest.raises(NotSent, match=r"certificate of 127\.0\.0\.1 is refused") as caught:
+            await http.send(provider(witness.url), PAID)
+        with pytest.raises(TransportError):
+            await http.send(provider(witness.url), POLL)
+    text = str(caught.value)
+    assert why in text.replace("self signed", "self-signed")
+    assert "SSL_CERT_FILE" in text
+    assert not {"verify", "insecure", "disable", "ignore", "--no"} & set(text.lower().split())
     assert witness.seen == []
-    trusting = ssl.create_default_context(cafile=str(cert))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+async def test_authority_of_ones_own_is_trusted(start: Start, tmp_path: Path) -> None:
+    """A certificate that the user's own authority signed for this host lets requests through."""
+    witness = await start(tls=await asyncio.to_thread(certified, tmp_path))
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "ours.pem"))
     async with Http(KEYS, Quick(), tls=trusting) as own:
         assert (await own.send(provider(witness.url), PAID)).status == 200
 

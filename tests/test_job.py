@@ -265,3 +265,17 @@ def test_any_params_have_a_key(params: dict[str, Any]) -> None:
     turned = dict(reversed(params.items()))
     assert key(params=params) == key(params=turned)
     assert int(key(params=params), 16) >= 0
+
+
+@QUICK
+@given(st.text(max_size=3), st.dictionaries(st.text(max_size=2), st.text(max_size=8)))
+def test_a_remote_gives_back_the_paths_it_was_given(remote_id: str, paths: dict[str, str]) -> None:
+    """However often the id stands in a path, the path comes back whole."""
+    assert Remote(remote_id, paths).paths == paths
+    assert Remote(remote_id, paths) == Remote(remote_id, dict(reversed(paths.items())))
+
+
+def test_the_jobs_of_a_model_share_their_paths() -> None:
+    """What differs between two jobs of one model is the id, and only that is kept of each."""
+    one, two = (Remote(name, {"status": f"/app/requests/{name}/status"}) for name in ("a-1", "b-2"))
+    assert one.forms is two.forms

@@ -1,17 +1,28 @@
-"""Durations, rates, and permits against servers that count in their own way."""
+"""Durations, rates, permits against servers that count in their own way, and ceilings that have to be found."""
 
 from __future__ import annotations
 
 import heapq
 import math
 import time
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.limits import Limits, Permits, Rate, parse_duration
+from runner.limits import (
+    LONGEST_PROBE,
+    PRICE,
+    RAMP,
+    SHORTEST_PROBE,
+    Ceiling,
+    Limits,
+    Permits,
+    Rate,
+    parse_duration,
+)
 
 QUICK = settings(max_examples=120, deadline=None, derandomize=True, database=None)
 T0 = 1_800_000_000.0
@@ -212,3 +223,203 @@ def test_a_clock_that_is_set_back_stops_nothing(back: float) -> None:
         assert wait <= 60.0
         now += wait
         assert now <= ends
+
+
+@dataclass
+class Crowd:
+    """A provider that takes `most` jobs at a time, and a buyer who keeps as many there as the ceiling allows."""
+
+    most: int
+    ceiling: Ceiling = field(default_factory=Ceiling)
+    running: int = 0
+    taken: int = 0
+    refused: int = 0
+
+    def fill(self, now: float) -> None:
+        """Submits, each answered at once, until one has to wait."""
+        while self.ceiling.wait(self.running, now) <= 0:
+            self.submit(now)
+            assert self.refused <= self.taken + 20, "asked again and again"
+
+    def submit(self, now: float) -> None:
+        """One submit and its answer."""
+        self.ceiling.sending()
+        if self.running < self.most:
+            self.running += 1
+            self.taken += 1
+            self.ceiling.accepted(self.running)
+        else:
+            self.refused += 1
+            self.ceiling.refused(self.running, 0.0, now)
+
+    def turn(self, now: float, times: int = 1) -> None:
+        """So many jobs end, one after the other, and others take their places."""
+        for _ in range(times):
+            self.running -= 1
+            self.fill(now)
+
+
+def test_without_a_refusal_there_is_no_ceiling() -> None:
+    """Nothing waits for a provider that never refused."""
+    ceiling = Ceiling()
+    ceiling.accepted(10_000)
+    assert (ceiling.number, ceiling.wait(10_000, T0)) == (None, 0.0)
+
+
+def test_the_first_refusal_sets_the_ceiling() -> None:
+    """What the provider has is what it takes: no more go, and one that has ended makes room."""
+    crowd = Crowd(20)
+    crowd.fill(T0)
+    assert (crowd.ceiling.number, crowd.taken, crowd.refused) == (20, 20, 1)
+    assert crowd.ceiling.wait(20, T0) == LONGEST_PROBE
+    assert crowd.ceiling.wait(19, T0) == 0.0
+
+
+def test_many_refusals_at_once_are_one() -> None:
+    """Submits that were all in the air lower the ceiling to what was taken, and the next probe costs no more for it."""
+    ceiling = Ceiling()
+    for _ in range(28):
+        ceiling.sending()
+    for taken in range(1, 21):
+        ceiling.accepted(taken)
+    for left in range(27, 19, -1):
+        ceiling.refused(left, 0.0, T0)
+    assert ceiling.number == 20
+    for _ in range(PRICE):
+        ceiling.accepted(20)
+    assert ceiling.wait(20, T0 + SHORTEST_PROBE) == 0.0
+
+
+def test_what_is_still_in_the_air_may_yet_be_taken() -> None:
+    """A refusal that overtakes the answers to other submits does not make them strangers."""
+    ceiling = Ceiling()
+    for _ in range(6):
+        ceiling.sending()
+    ceiling.refused(5, 0.0, T0)
+    for taken in range(1, 6):
+        ceiling.accepted(taken)
+    assert (ceiling.number, ceiling.wait(5, T0)) == (5, LONGEST_PROBE)
+
+
+def test_a_probe_is_paid_for_by_jobs_that_were_taken() -> None:
+    """After enough of them it goes, but not at once; without them it goes in the end."""
+    crowd = Crowd(20)
+    crowd.fill(T0)
+    crowd.turn(T0, PRICE - 1)
+    assert crowd.ceiling.wait(20, T0) == LONGEST_PROBE
+    crowd.turn(T0)
+    assert crowd.ceiling.wait(20, T0) == SHORTEST_PROBE
+    crowd.fill(T0 + SHORTEST_PROBE)
+    assert crowd.refused == 2
+    assert crowd.ceiling.wait(20, T0 + SHORTEST_PROBE) == LONGEST_PROBE
+
+
+@QUICK
+@given(st.integers(1, 1_000), st.floats(0.05, 300.0))
+def test_a_provider_that_does_not_change_is_rarely_asked(most: int, pace: float) -> None:
+    """One refusal at the start; then one for each PRICE jobs at most, or six an hour where that is more."""
+    crowd, now = Crowd(most), T0
+    crowd.fill(now)
+    for _ in range(400):
+        now += pace
+        crowd.turn(now)
+    assert crowd.ceiling.number == crowd.running == most
+    assert crowd.refused <= 1 + crowd.taken / PRICE + (now - T0) / LONGEST_PROBE
+
+
+@QUICK
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_a_provider_that_grows_is_followed_at_once(most: int, more: int) -> None:
+    """A probe that is taken brings others until one is refused, all in the same moment."""
+    crowd = Crowd(most)
+    crowd.fill(T0)
+    crowd.most += more
+    crowd.fill(T0 + LONGEST_PROBE)
+    assert crowd.ceiling.number == crowd.running == most + more
+    assert crowd.refused == 2
+
+
+def test_the_more_probes_are_taken_the_more_are_in_the_air() -> None:
+    """The first goes alone; each few that were taken let another go beside it; a refusal ends it."""
+    ceiling = Ceiling(number=20)
+    for risen in range(5 * RAMP):
+        beside = risen // RAMP
+        assert ceiling.wait(20 + risen + beside, T0) == 0.0
+        assert ceiling.wait(20 + risen + beside + 1, T0) == math.inf
+        ceiling.sending()
+        ceiling.accepted(20 + risen + 1)
+    ceiling.refused(20 + 5 * RAMP, 0.0, T0)
+    assert ceiling.wait(20 + 5 * RAMP, T0) == LONGEST_PROBE
+
+
+@QUICK
+@given(st.integers(1, 600), st.floats(0.01, 1.0))
+@example(957, 0.5)
+def test_a_provider_that_shrinks_refuses_few_and_is_not_left_idle(most: int, share: float) -> None:
+    """Each refusal in a row lowers the ceiling further, by a tenth at most; what was too much is taken back at once."""
+    crowd = Crowd(most)
+    crowd.fill(T0)
+    crowd.most = less = max(1, int(most * share))
+    lowest = most
+    for _ in range(2 * most):
+        crowd.turn(T0 + 1)
+        lowest = min(lowest, crowd.running)
+    assert crowd.ceiling.number == crowd.running == less
+    assert lowest >= 0.9 * less - 3
+    assert crowd.refused <= 12 + 10 * math.log(most / less)
+
+
+def test_one_refusal_too_many_lowers_by_no_more_than_it_says() -> None:
+    """A single refusal below the ceiling is believed as it stands; a job that is taken next ends the matter."""
+    crowd = Crowd(20)
+    crowd.fill(T0)
+    crowd.most = 19
+    crowd.turn(T0)
+    assert crowd.ceiling.number == 19
+    crowd.turn(T0, 50)
+    assert (crowd.ceiling.number, crowd.running, crowd.refused) == (19, 19, 2)
+
+
+def test_old_answers_do_not_lower_a_ceiling_twice() -> None:
+    """Refusals of submits that left before the ceiling was lowered say nothing new."""
+    ceiling = Ceiling(number=200)
+    for _ in range(8):
+        ceiling.sending()
+    for left in range(199, 191, -1):
+        ceiling.refused(left, 0.0, T0)
+    assert ceiling.number == 192
+    ceiling.sending()
+    for left in range(191, 182, -1):
+        ceiling.refused(left, 0.0, T0)
+    assert ceiling.number == 183
+
+
+@pytest.mark.parametrize(("taken", "patience", "wait"), [
+    (0, 7.0, LONGEST_PROBE), (0, 3_600.0, 3_600.0), (PRICE, 7.0, SHORTEST_PROBE), (PRICE, 60.0, 60.0),
+])  # fmt: skip
+def test_a_probe_waits_for_what_the_provider_says(taken: int, patience: float, wait: float) -> None:
+    """The provider's own word puts a probe off, and never brings it forward."""
+    ceiling = Ceiling()
+    ceiling.refused(2, patience, T0)
+    for _ in range(taken):
+        ceiling.accepted(2)
+    assert ceiling.wait(2, T0) == wait
+
+
+def test_a_ceiling_leaves_room_for_one_job() -> None:
+    """However often a provider refuses, the next job may be tried when all others have ended."""
+    ceiling = Ceiling(number=9)
+    for left in range(8, 0, -1):
+        ceiling.sending()
+        ceiling.refused(left, 0.0, T0)
+        assert ceiling.wait(0, T0) == 0.0
+
+
+def test_a_ceiling_from_an_earlier_run_is_tried_soon() -> None:
+    """It may be out of date; a clock that is set back puts it off no further."""
+    ceiling = Ceiling()
+    ceiling.remember(3, T0)
+    assert ceiling.wait(3, T0) == SHORTEST_PROBE
+    ceiling.set_back(3_600.0)
+    assert ceiling.wait(3, T0 - 3_600.0) == SHORTEST_PROBE
+    assert ceiling.wait(7, T0 - 3_600.0 + SHORTEST_PROBE) == math.inf

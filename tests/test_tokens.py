@@ -67,6 +67,32 @@ def test_fresh_token_suits_a_server_whose_clock_is_behind() -> None:
     assert cache.token("access", SECRET, NOW + 1210) != fresh
 
 
+@pytest.mark.parametrize("off", [86_400.0, -86_400.0, 90.0, -400.0])
+def test_the_provider_s_clock_counts_where_ours_is_wrong(off: float) -> None:
+    """Ours a day ahead or behind: once the provider has said what time it is, tokens are good there, later ones too."""
+    cache = TokenCache()
+    cache.token("access", SECRET, NOW + off)
+    for later in (0.0, 0.9 * LIFE):
+        fresh = later == 0.0
+        server = NOW if fresh else None
+        token = cache.token("access", SECRET, NOW + off + later, fresh=fresh, server_now=server)
+        claims = _claims(token)
+        assert (
+            int(str(claims["nbf"])) <= NOW + later < int(str(claims["exp"])) <= NOW + later + LIFE
+        )
+    right = cache.token(
+        "access", SECRET, NOW, fresh=True, server_now=NOW
+    )  # and then it was set right
+    assert int(str(_claims(right)["nbf"])) <= NOW < int(str(_claims(right)["exp"]))
+
+
+def test_a_slow_answer_is_no_wrong_clock() -> None:
+    """Less than a minute between the two clocks may be the network, and changes nothing."""
+    cache = TokenCache()
+    token = cache.token("access", SECRET, NOW, fresh=True, server_now=NOW + 50.0)
+    assert _claims(token)["exp"] == int(NOW) + 1500
+
+
 def test_each_key_has_its_own_token() -> None:
     """Two accounts never share a token."""
     cache = TokenCache()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -107,3 +108,55 @@ def test_what_is_set_aside_is_kept(tmp_path: Path) -> None:
         for name in ("a.mp4.damaged", "a.mp4.damaged-2", "a.mp4.damaged-3")
     ] == [b"one", b"two", b"three"]
     assert set_aside(path) is None
+
+
+def keep(path: Path) -> None:
+    """Nothing happens."""
+
+
+def move_away(path: Path) -> None:
+    """Give it another name."""
+    path.rename(path.with_name(f"moved-{path.name}"))
+
+
+HAPPENINGS: tuple[tuple[Callable[[Path], object], Verdict], ...] = (
+    (keep, Verdict.WHOLE),
+    (flip, Verdict.DAMAGED),
+    (grow, Verdict.DAMAGED),
+    (become_a_folder, Verdict.DAMAGED),
+    (Path.unlink, Verdict.MISSING),
+    (move_away, Verdict.MISSING),
+)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_to_whichever_files(
+    store: SqliteStore, folder: StateFolder, seed: int
+) -> None:
+    """Any mixture of lost, moved, damaged and whole files is told file by file, and looking changes no row."""
+    dice = random.Random(seed)
+    batch, _ = await store.add(
+        Batch("film", "film.yaml", "d", "fal"), [[make_spec(n) for n in range(30)]], T0
+    )
+    expected = {}
+    for claim in await store.claim_queued(batch.number, T0, 30):
+        number = claim.job.number
+        path = folder.outputs / "film" / f"{number}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(dice.randbytes(100))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        saved = Saved((SavedFile(f"film/{number}.mp4", digest, 100, "video/mp4"),))
+        intent = Intended(1, f"ref{number}", "digest", "fal", T0 + 30)
+        await store.intend(claim.job, intent, 1, T0)
+        job = advanced(claim.job, State.SUBMITTING, intent, T0, T0)
+        made = Finished((Artifact(f"https://media.example/{number}"),))
+        for event in (Accepted(Remote(f"r{number}")), made, saved):
+            state = await store.record(job, event, T0, T0)
+            assert state is not None
+            job = advanced(job, state, event, T0, T0)
+        happens, verdict = dice.choice(HAPPENINGS)
+        happens(path)
+        expected[f"film/{number}.mp4"] = verdict
+    for _ in range(2):
+        assert {each.path: each.verdict for each in looked(folder)} == expected
+    assert {each.job.state for each in looked(folder)} == {State.DONE}

@@ -59,6 +59,7 @@ class Watch:
         self._spent: tuple[Money, ...] = ()
         self._money_at = 0.0
         self._held: set[str] = set()
+        self._early: list[tuple[Job, Event]] = []
         self._begun = False
         self._task: asyncio.Task[None] | None = None
 
@@ -69,8 +70,8 @@ class Watch:
 
     def observe(self, job: Job, event: Event) -> None:
         """Pass an event on."""
-        self._begin()
-        self._display.happened(job, event)
+        self._early.append((job, event))
+        self._catch_up()
 
     async def stop(self) -> None:
         """Look no more."""
@@ -78,20 +79,29 @@ class Watch:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._early:
+            self._catch_up(known=True)
         if self._begun:
             self._display.end()
 
-    def _begin(self) -> None:
+    def _catch_up(self, *, known: bool = False) -> None:
+        """Begin, once it is `known` how many jobs there are, and show what has happened until then."""
+        assert self.engine is not None
+        if not known and self.engine.board.stored is None:
+            return
         if not self._begun:
             self._begun = True
             self._display.begin(self._look())
+        early, self._early = self._early, []
+        for job, event in early:
+            self._display.happened(job, event)
 
     async def _follow(self) -> None:
         assert self.engine is not None
-        while not self.engine.board.lanes:  # it is still taking over from the run before
+        while self.engine.board.stored is None:  # it is still counting what an earlier run left
             await self._session.clock.sleep(TAKEOVER)
         await self._count_money()
-        self._begin()
+        self._catch_up()
         while True:
             await self._session.clock.sleep(self._display.every)
             if not 0 <= self._session.clock.now() - self._money_at < MONEY_EVERY:

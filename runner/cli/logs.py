@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from runner.cli.out import Out
-from runner.cli.words import plain
 
 
 class _ToOut(logging.Handler):
@@ -17,6 +16,8 @@ class _ToOut(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record; its traceback only with `-v`."""
+        from runner.cli.words import plain  # noqa: PLC0415 - `--help` logs nothing
+
         least = logging.DEBUG if self._out.verbose else logging.WARNING
         if record.levelno < least:
             return

@@ -1,5 +1,8 @@
 """Where text goes: results to stdout, everything else to stderr, secrets nowhere."""
 
+# rich is imported with the first line that is printed, because `--help` prints none through here.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
 import io
@@ -7,10 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any, cast
-
-from rich.console import Console
-from rich.text import Text
+from functools import cached_property
+from typing import IO, Any, Protocol, cast
 
 Mask = Callable[[str], str]
 
@@ -71,6 +72,14 @@ class Masked(io.TextIOBase):
             pass
 
 
+class Styled(Protocol):
+    """A line whose parts have styles, as rich's `Text`."""
+
+    @property
+    def plain(self) -> str:
+        """The line without its styles."""
+
+
 class Out:
     """The two streams of a command and how much it says. Texts of strangers are data: no markup is read in them."""
 
@@ -78,9 +87,16 @@ class Out:
         self.json = self.quiet = self.verbose = False
         self._mask: Mask = str
         self._streams = Masked(sys.stdout, self.mask), Masked(sys.stderr, self.mask)
-        self.console = _console(self._streams[0])
-        self._errors = _console(self._streams[1])
         self.live = False
+
+    @cached_property
+    def console(self) -> Any:
+        """The `Console` of rich on stdout."""
+        return _console(self._streams[0])
+
+    @cached_property
+    def _errors(self) -> Any:
+        return _console(self._streams[1])
 
     @property
     def terminal(self) -> bool:
@@ -92,16 +108,15 @@ class Out:
         """Columns of the terminal; None where there is none, so that lines stay whole for other programs."""
         return self.console.width if self.terminal else None
 
-    def say(self, *lines: str | Text, style: str = "") -> None:
+    def say(self, *lines: str | Styled, style: str = "") -> None:
         """Print results for a person; under `--json` nobody reads them."""
         if not self.json:
             for line in lines or ("",):
-                self.console.print(_text(line, style), soft_wrap=True)
+                _print(self.console, line, style)
 
-    def note(self, line: str | Text, style: str = "") -> None:
+    def note(self, line: str | Styled, style: str = "") -> None:
         """Print what is not a result: to stderr, or above the table that is being drawn."""
-        console = self.console if self.live else self._errors
-        console.print(_text(line, style), soft_wrap=True)
+        _print(self.console if self.live else self._errors, line, style)
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Print one line of JSON."""
@@ -128,9 +143,13 @@ class Out:
             stream.flush()
 
 
-def _console(stream: Masked) -> Console:
+def _console(stream: Masked) -> Any:
+    from rich.console import Console
+
     return Console(file=cast("IO[str]", stream), markup=False, emoji=False, highlight=False)
 
 
-def _text(line: str | Text, style: str) -> Text:
-    return line if isinstance(line, Text) else Text(line, style=style)
+def _print(console: Any, line: str | Styled, style: str) -> None:
+    from rich.text import Text
+
+    console.print(Text(line, style=style) if isinstance(line, str) else line, soft_wrap=True)

@@ -139,7 +139,7 @@ def look(engine: Engine, pace: Pace, now: float) -> Progress:
     return Progress(
         lanes=lanes,
         counts=dict(counts),
-        eta=pace.left(now, ended, remaining),
+        eta=pace.left(now, ended, remaining) if counts else None,
         stopping=engine.stopping,
     )
 
@@ -170,11 +170,13 @@ def _why(engine: Engine, lane: Lane, queued: int, now: float) -> str:
         return f"{flying}, no new submits"
     if limiter.held:
         return f"held: {limiter.cause}"
+    if lane.outage.away:
+        return f"{flying}, no answer from the provider"
     if not queued:
         return flying if limiter.in_flight else "nothing left to submit"
     if any(source.over_budget for source in lane.sources):
         return f"{flying}, budget reached"
-    room = limiter.room(now)
+    room = lane.room(now)
     full = limiter.cap is not None and limiter.in_flight >= limiter.cap
     if full or room.wait < SHORTEST_WAIT or not room.why:
         return flying

@@ -13,7 +13,6 @@ from runner.budget import Money
 from runner.cli.display import Display, Watch
 from runner.cli.general import General
 from runner.cli.lines import JsonLines, Lines, Silent
-from runner.cli.live import LiveTable
 from runner.cli.session import Session
 from runner.cli.signals import Stopper
 from runner.cli.summary import Ran, summarize
@@ -69,6 +68,9 @@ class Wishes:
 def next_moment(text: str, now: float) -> float:
     """The next time, in Unix seconds, that the clock on the wall says `07:00`.
 
+    In the night in which clocks are set back it may say so twice; a time that is left out when they are set forward
+    comes as long after midnight as on other days.
+
     Raises:
         UsageError: it isn't a time of day.
     """
@@ -78,9 +80,12 @@ def next_moment(text: str, now: float) -> float:
         raise UsageError(f"--until {text!r} is not a time of day. Write --until 07:00") from None
     today = datetime.fromtimestamp(now, UTC).astimezone().date()
     for days in range(3):
-        at = datetime.combine(today + timedelta(days=days), wanted).astimezone().timestamp()
-        if at > now:
-            return at
+        first = datetime.combine(today + timedelta(days=days), wanted)
+        for moment in (first, first.replace(fold=1)):
+            at = moment.timestamp()
+            shown = datetime.fromtimestamp(at, UTC).astimezone().time()
+            if at > now and (shown == wanted or not moment.fold):
+                return at
     raise AssertionError(text)
 
 
@@ -212,4 +217,8 @@ def _display(session: Session) -> Display:
         return JsonLines(session)
     if out.quiet:
         return Silent()
-    return LiveTable(session) if out.terminal else Lines(session)
+    if not out.terminal:
+        return Lines(session)
+    from runner.cli.live import LiveTable  # noqa: PLC0415 - only a terminal needs rich's table
+
+    return LiveTable(session)

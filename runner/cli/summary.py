@@ -239,9 +239,14 @@ def _why(cause: Cause) -> str:
 
 def _for_a_person(session: Session, report: Report, ran: Ran) -> Iterable[Text]:
     """What a bad night says under `-q`: only the bad part."""
+    disk = ran.ending.stopped == "disk"
     for batch in report.batches:
         bad = [
-            group for group in batch.groups if group.state is State.FAILED or needs_person(group)
+            group
+            for group in batch.groups
+            if group.state is State.FAILED
+            or needs_person(group)
+            or (disk and group.cause == Cause.DISK_FULL)
         ]
         if bad or not batch.ended:
             yield _head(session, batch, ran)

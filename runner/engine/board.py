@@ -8,17 +8,20 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from runner.engine.lane import Flight, Lane, Source
 from runner.events import Event
-from runner.job import Job, State
-from runner.polling import TRADES, Latencies, Law
+from runner.job import Job, Spec, State
+from runner.polling import Latencies, Law
 from runner.providers import default_seconds
 from runner.store import Claimed
 from runner.wakeups import Wakeups
 
 Observer = Callable[[Job, Event], None]
 GAP_WHEN_STUCK = 120.0
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Board:
@@ -30,12 +33,23 @@ class Board:
         self.flights: dict[int, Flight] = {}
         self.wakeups = Wakeups()
         self.ready: list[tuple[float, int]] = []
-        self.tally: Counter[tuple[int, str, State]] = Counter()
+        self.stored: Mapping[tuple[int, str, State], int] | None = None
+        """Jobs by batch, provider and state, before anything was recorded here; None until they are counted."""
+        self._changes: Counter[tuple[int, str, State]] = Counter()
         self.submits = 0
 
     def __repr__(self) -> str:
         """State in one line."""
         return f"<Board flights={len(self.flights)} ready={len(self.ready)} {self.wakeups!r}>"
+
+    @property
+    def tally(self) -> Counter[tuple[int, str, State]]:
+        """Jobs by batch, provider and state; empty until they are counted."""
+        tally: Counter[tuple[int, str, State]] = Counter()
+        if self.stored is not None:
+            tally.update(self.stored)
+            tally.update(self._changes)
+        return tally
 
     def lane(self, flight: Flight) -> Lane:
         """The lane that a job in the air belongs to: the provider that took it."""
@@ -50,16 +64,17 @@ class Board:
         return next((source for source in self.sources() if source.batch.number == batch), None)
 
     def board(self, claim: Claimed, job: Job) -> Flight:
-        """Take a job into the air. Its params stay in rows: a hundred thousand of them would not fit in memory."""
+        """Take a job into the air. What only its submit and its fetch need stays in rows."""
         spec = job.spec
-        params = {"duration": spec.params["duration"]} if "duration" in spec.params else {}
         length = default_seconds(spec.model, spec.params)
+        doubtful = job.state in (State.SUBMITTING, State.IN_DOUBT)
         flight = Flight(
-            job=replace(job, spec=replace(spec, params=params)),
+            job=replace(job, spec=Spec("", spec.batch, spec.id, 0, 0, spec.model, NO_PARAMS, "")),
             batch=claim.batch,
             law=sys.intern(f"{job.provider}|{spec.model}|{length or ''}"),
             submitted_at=claim.submitted_at or job.changed_at,
-            client_ref=claim.client_ref,
+            client_ref=claim.client_ref if doubtful else "",
+            phase="queued" if job.state is State.SUBMITTING else "",
             expires_at=claim.expires_at,
         )
         self.flights[job.number] = flight
@@ -109,14 +124,29 @@ class Board:
         """When to ask again."""
         lane = self.lane(flight)
         least = lane.traits(flight.job.spec.model).min_poll
-        gap = self.law(flight).gap(flight.waited(now), TRADES[lane.provider.poll], least)
+        gap = self.law(flight).gap(flight.waited(now), lane.poll_worth, least)
         return now + (max(gap, GAP_WHEN_STUCK) if flight.stuck_seen else gap)
+
+    def work_left(self, *, may_submit: bool) -> bool:
+        """Whether anything can still move without a person."""
+        for flight in self.flights.values():
+            silent = self.lane(flight).limiter.silent and flight.job.state is not State.READY
+            if not flight.stuck_seen and not silent:
+                return True
+        return may_submit and any(
+            (source.pending or source.next_at is not None or source.refilling)
+            and not source.over_budget
+            and not lane.limiter.held
+            for lane in self.lanes.values()
+            for source in lane.sources
+        )
 
     def set_back(self, seconds: float, latest: float) -> None:
         """The clock was set back: no job waits past `latest`, and limits last no longer than they would have."""
         self.wakeups.shift(latest)
         for lane in self.lanes.values():
             lane.limiter.set_back(seconds)
+            lane.outage.set_back(seconds)
         for source in self.sources():
             if source.next_at is not None:
                 source.next_at -= seconds
@@ -124,5 +154,5 @@ class Board:
     def count(self, batch: int, before: Job | None, after: Job) -> None:
         """Keep the counts in step with what was recorded."""
         if before is not None:
-            self.tally[(batch, before.provider, before.state)] -= 1
-        self.tally[(batch, after.provider, after.state)] += 1
+            self._changes[(batch, before.provider, before.state)] -= 1
+        self._changes[(batch, after.provider, after.state)] += 1

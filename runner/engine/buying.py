@@ -8,8 +8,10 @@ from collections import Counter
 from dataclasses import replace
 
 from runner import steps
+from runner.causes import Cause
 from runner.engine.lane import Flight, Lane, Source
-from runner.engine.recorder import FIRST_TROUBLE, Recorder
+from runner.engine.recorder import FIRST_TROUBLE, MISTAKES, Recorder, describe
+from runner.errors import StoreError
 from runner.events import (
     Absent,
     Accepted,
@@ -51,7 +53,7 @@ class Buyer:
             order = await steps.prepare(job, job.spec.params, client_ref)
             if isinstance(order, Rejected):
                 lane.limiter.unsent(self._r.now())
-                await self._r.leave_queue(claim, order)
+                await self._r.unsent(claim, order, None)
                 return
             intended = self._intent(lane, job, attempt, client_ref)
             right_ends = self._r.edges.clock.monotonic() + self._r.options.send_within
@@ -63,13 +65,20 @@ class Buyer:
                 return
             sent = advanced(job, State.SUBMITTING, intended, self._r.now(), intended.send_by)
             self._r.board.count(claim.batch, job, sent)
-            self._r.observer(sent, intended)
+            self._r.tell(sent, intended)
             flight = self._r.board.board(
                 replace(claim, submitted_at=self._r.now(), client_ref=client_ref), sent
             )
             await self._send(lane, source, flight, order, (intended.send_by, right_ends))
+        except StoreError:
+            raise
+        except Exception as error:
+            if job.number in self._r.board.flights:
+                raise
+            await self._not_sent(lane, source, claim, error)
         finally:
             source.taken.discard(job.number)
+            lane.outage.back(job.number, self._r.now())
             if not source.taken and source.next_at is not None:
                 source.look(self._r.now())  # nothing hides what is queued behind it any more
 
@@ -106,17 +115,53 @@ class Buyer:
             event = Unclear(f"the answer could not be read: {excerpt(str(error))}")
         finally:
             lane.limiter.answered(self._r.now())
-        await self._after_submit(lane, source, flight, event)
+        try:
+            await self._after_submit(lane, source, flight, event)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged there
+            await self._not_recorded(lane, flight, event, error)
+
+    async def _not_sent(self, lane: Lane, source: Source, claim: Claimed, error: Exception) -> None:
+        """Something that nobody foresaw happened before the request: the job waits, and fails after a few times."""
+        self._r.log("a job could not be sent", error)
+        now, number = self._r.now(), claim.job.number
+        lane.limiter.unsent(now)
+        self._r.board.submits -= 1
+        self._refusals[number] += 1
+        if self._refusals[number] >= MISTAKES:
+            await self._r.unsent(
+                claim, Rejected(Cause.INTERNAL, describe(error), billed=False), None
+            )
+            return
+        due = now + FIRST_REFUSAL * 2 ** (self._refusals[number] - 1)
+        await self._r.unsent(claim, Delayed(Cause.INTERNAL, describe(error)), due)
+        source.look(due)
+
+    async def _not_recorded(
+        self, lane: Lane, flight: Flight, event: Event, error: Exception
+    ) -> None:
+        """An answer is here and something that nobody foresaw happened to it. Its id is not lost with it."""
+        if flight.job.state is not State.SUBMITTING:
+            await self._r.mistaken(flight, error)
+            return
+        self._r.log("an answer could not be recorded", error)
+        taken = (
+            f"; the provider took it as {event.remote.id}" if isinstance(event, Accepted) else ""
+        )
+        await self._unclear(lane, flight, Unclear(f"{describe(error)}{taken}"))
 
     async def _after_submit(self, lane: Lane, source: Source, flight: Flight, event: Event) -> None:
         now = self._r.now()
+        lane.outage.learn(event, flight.job.number, now, paid=True)
         match event:
             case Accepted():
-                lane.limiter.accepted(now)
+                lane.limiter.accepted()
                 flight.submitted_at = now
                 await self._r.record(flight, event, self._r.board.next_poll(flight, now))
+                flight.client_ref = ""  # its id is known from here on
             case Finished():
-                lane.limiter.accepted(now)
+                lane.limiter.accepted()
                 await self._r.finished(flight, event)
             case Refused():
                 self._r.board.free_slot(flight)
@@ -172,6 +217,7 @@ class Buyer:
         if exchange is None:
             await self._unclear(lane, flight, Unclear(flight.job.detail, check_after=None))
             return
+        waited = flight.waited(self._r.now())  # an answer knows no more than when it was asked for
         event = await self._r.ask(lane, flight, exchange)
         now = self._r.now()
         match event:
@@ -179,7 +225,7 @@ class Buyer:
                 await self._r.record(flight, event, self._r.board.next_poll(flight, now))
             case Finished():
                 await self._r.finished(flight, event)
-            case Absent() if flight.waited(now) < self._r.options.settle:
+            case Absent() if waited < self._r.options.settle:
                 # Asked too soon to believe it: a request on its way may still arrive.
                 self._r.board.wake(flight, flight.submitted_at + self._r.options.settle)
             case Absent() | Rejected():

@@ -16,7 +16,7 @@ from runner.engine.feeding import feed
 from runner.engine.lane import Flight, Lane, Source
 from runner.engine.options import Ending, Options, Stopped
 from runner.engine.recorder import Recorder
-from runner.engine.takeover import leave_behind, take_over
+from runner.engine.takeover import leave_behind, take_over, take_stock, take_up
 from runner.engine.watching import Watcher
 from runner.errors import StoreError
 from runner.job import State
@@ -54,7 +54,7 @@ class Engine:
         self._wake = asyncio.Event()
         # Not sets: a stop cancels in the order of starting, so that a run can be repeated step by step.
         self._tasks: dict[str, dict[asyncio.Task[None], None]] = {
-            "submit": {}, "poll": {}, "fetch": {}, "refill": {}
+            "submit": {}, "poll": {}, "fetch": {}, "refill": {}, "stock": {}, "takeover": {}
         }  # fmt: skip
         self._stopped: Stopped | None = None
         self._drain_ends = math.inf
@@ -75,6 +75,9 @@ class Engine:
         """
         await take_over(self.board, self._store, self._batches, self._providers, self._clock.now())
         async with asyncio.TaskGroup() as self._group:
+            self._start("stock", take_stock(self.board, self._store, self._batches))
+            taking = take_up(self.board, self._store, self._batches, self._clock, self._wake)
+            self._start("takeover", taking)
             while not self._at_end():
                 self._wake.clear()
                 self._turn(self._clock.now())
@@ -84,7 +87,7 @@ class Engine:
                 offset = before - self._clock.monotonic()
                 await self._clock.wait(self._wake, self._nap(before))
                 self._notice_jump(offset)
-            self._cancel("submit", "poll", "fetch", "refill")
+            self._cancel(*self._tasks)
         if self._failure is not None:
             raise self._failure
         await leave_behind(self.board, self._store)
@@ -95,7 +98,7 @@ class Engine:
         if self._stopped is None:
             self._stopped = why
             self._drain_ends = self._clock.now() + self._options.drain
-            self._cancel("poll", "refill")
+            self._cancel("poll", "refill", "stock", "takeover")
         else:
             self._drain_ends = -math.inf
             self._cancel("submit", "fetch")
@@ -142,13 +145,15 @@ class Engine:
     def _start_polls(self, now: float) -> None:
         for lane in self.board.lanes.values():
             while lane.polls and len(self._tasks["poll"]) < self._options.polls:
-                if lane.limiter.request_wait(now) > 0 or lane.limiter.silent:
+                waits = lane.limiter.request_wait(now) > 0 or lane.outage.wait(now) > 0
+                if waits or lane.limiter.silent:
                     break
                 flight = self._idle(lane.polls.popleft())
                 question = None if flight is None else self._question(lane, flight)
                 if flight is not None and question is not None:
                     lane.limiter.asking(now)
-                    self._start("poll", self._ask(lane, question), flight)
+                    lane.outage.leaves(flight.job.number)
+                    self._start("poll", self._ask(lane, flight, question), flight)
 
     def _idle(self, number: int) -> Flight | None:
         """A job in the air that no step is working on; a wake-up that came too soon comes again."""
@@ -167,26 +172,30 @@ class Engine:
             case _:
                 return None
 
-    async def _ask(self, lane: Lane, question: Coroutine[Any, Any, None]) -> None:
+    async def _ask(self, lane: Lane, flight: Flight, question: Coroutine[Any, Any, None]) -> None:
         try:
             await question
         finally:
             lane.limiter.told(self._clock.now())
+            lane.outage.back(flight.job.number, self._clock.now())
 
     def _start_submits(self, now: float) -> None:
         for lane in self.board.lanes.values():
             for source in lane.sources:
                 self._refill(source, now)
-            while lane.has_pending and self._may_submit() and lane.limiter.room(now).wait <= 0:
+            while lane.has_pending and self._may_submit() and lane.room(now).wait <= 0:
                 chosen = lane.next_claim()
                 if chosen is None:
                     break
                 source, claim = chosen
                 lane.limiter.sending(now)
+                lane.outage.leaves(claim.job.number)
                 self.board.submits += 1
                 self._start("submit", self._buyer.submit(lane, source, claim))
 
     def _may_submit(self) -> bool:
+        if self._tasks["takeover"]:
+            return False
         return self._options.limit is None or self.board.submits < self._options.limit
 
     def _refill(self, source: Source, now: float) -> None:
@@ -202,18 +211,25 @@ class Engine:
     ) -> None:
         if flight is not None:
             flight.busy = True
-        task = self._group.create_task(self._guard(work))
+        task = self._group.create_task(self._guard(work, flight))
         self._tasks[kind][task] = None
         task.add_done_callback(lambda done: self._ended(kind, done, flight))
+        task.add_done_callback(lambda _: work.close())  # where it was cancelled before it began
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Keep one task's failure from ending the others; a failing store ends them all."""
+    async def _guard(self, work: Coroutine[Any, Any, None], flight: Flight | None) -> None:
+        """Keep one job's failure from ending the others; a failing store ends them all."""
         try:
-            await work
-        except StoreError as error:
-            self._failure = self._failure or error
+            try:
+                await work
+            except StoreError:
+                raise
+            except Exception as error:
+                if flight is None:
+                    raise
+                await self._recorder.mistaken(flight, error)
         except Exception as error:
-            log.exception("a task failed")
+            if not isinstance(error, StoreError):
+                log.exception("a task failed")
             self._failure = self._failure or error
 
     def _ended(self, kind: str, task: asyncio.Task[None], flight: Flight | None) -> None:
@@ -261,23 +277,7 @@ class Engine:
             return self._failure is not None
         if self._failure is not None or self._stopped is not None:
             return True
-        return not self._work_left()
-
-    def _work_left(self) -> bool:
-        """Whether anything can still move without a person."""
-        for flight in self.board.flights.values():
-            silent = self.board.lane(flight).limiter.silent and flight.job.state is not State.READY
-            if not flight.stuck_seen and not silent:
-                return True
-        if not self._may_submit():
-            return False
-        return any(
-            (source.pending or source.next_at is not None or source.refilling)
-            and not source.over_budget
-            and not lane.limiter.held
-            for lane in self.board.lanes.values()
-            for source in lane.sources
-        )
+        return not self.board.work_left(may_submit=self._may_submit())
 
     def _ending(self) -> Ending:
         held = {

@@ -6,13 +6,18 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from runner.job import Job
-from runner.limiter import Limiter
+from runner.limiter import Limiter, Room
 from runner.limits import Limits, Rate
-from runner.providers import Dialect, Provider, Traits, dialect_for
+from runner.outage import Outage
+from runner.polling import TRADES
+from runner.providers import Dialect, Provider, Traits, dialect_for, speaks_kling
 from runner.store import Batch, Claimed
 
+_speaks_kling = lru_cache(speaks_kling)  # asked several times for each poll
+SCARCE = 0.3
 PAGE = 64  # queued jobs read from rows at a time
 
 
@@ -43,11 +48,12 @@ class Source:
 
 @dataclass(slots=True)
 class Flight:
-    """A job in the air: what is kept in memory of it between two looks.
+    """A job in the air: what is kept in memory of it between two looks. Of its spec: batch, id and model.
 
-    `slot`: it counts as in flight for the limiter. `trouble` counts answers in a row that were of no use, `fresh` how
-    often a new address was asked for, `tries` failed downloads, `stuck_seen` that it was polled after becoming stuck,
-    `busy` that a step of it is under way: a wake-up that comes twice must not start another.
+    `slot`: it counts as in flight for the limiter. `phase` is empty while the provider's word for it isn't known.
+    `trouble` counts answers in a row that were of no use, `fresh` how often a new address was asked for, `tries` failed
+    downloads, `stuck_seen` that it was polled after becoming stuck, `busy` that a step of it is under way: a wake-up
+    that comes twice must not start another.
     """
 
     job: Job
@@ -80,6 +86,7 @@ class Lane:
         for each in limits:
             combined = combined.tightened(each)
         self.limiter = Limiter(combined)
+        self.outage = Outage()
         self.sources: deque[Source] = deque()
         self.polls: deque[int] = deque()
         self.probes: list[float] = []
@@ -97,11 +104,20 @@ class Lane:
 
     def traits(self, model: str) -> Traits:
         """The traits of the protocol that the model's path selects."""
-        return (
-            self.provider.kling
-            if model.split("/", maxsplit=1)[0] in ("kling", "v1")
-            else self.provider.fal
-        )
+        return self.provider.kling if _speaks_kling(model) else self.provider.fal
+
+    @property
+    def poll_worth(self) -> float:
+        """Seconds of delay that one poll is worth: fewer while jobs wait for a place, which a late look keeps taken."""
+        chosen = TRADES[self.provider.poll]
+        return chosen * SCARCE if self.limiter.full and self.has_pending else chosen
+
+    def room(self, now: float) -> Room:
+        """Say when the next submit may go: while the provider is away, what is in the air is asked about first."""
+        if not self.outage.away:
+            return self.limiter.room(now)
+        first = math.inf if self.polls else self.outage.wait(now, paid=True)
+        return Room(max(first, self.limiter.room(now).wait), "no answer from the provider")
 
     def next_claim(self) -> tuple[Source, Claimed] | None:
         """The next job to submit, taking the batches in turn."""
@@ -116,10 +132,10 @@ class Lane:
         """Seconds until a question or a submit may go, or more jobs have to be read; infinity: something else first."""
         waits = [math.inf]
         if self.polls and may_poll and not self.limiter.silent:
-            waits.append(self.limiter.request_wait(now))
+            waits.append(max(self.limiter.request_wait(now), self.outage.wait(now)))
         if may_submit:
             if self.has_pending:
-                waits.append(self.limiter.room(now).wait)
+                waits.append(self.room(now).wait)
             waits.extend(
                 source.next_at - now
                 for source in self.sources

@@ -11,7 +11,7 @@ from runner.engine.board import Board, Observer
 from runner.engine.lane import Flight, Lane
 from runner.engine.options import Options
 from runner.events import Accepted, Delayed, Event, Finished, Refused, Rejected, Unclear
-from runner.job import State, advanced
+from runner.job import Job, State, advanced
 from runner.steps import Edges
 from runner.store import Claimed, Store
 from runner.wire import Exchange, excerpt
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 FIRST_TROUBLE = 2.0
 LONGEST_TROUBLE = 120.0
 USELESS_ANSWERS = 20  # in a row, before a job is reported as stuck
+MISTAKES = 4  # of this program at one job in a row, before no run waits for it
 
 
 class Recorder:
@@ -40,7 +41,8 @@ class Recorder:
         self.board = board
         self.options = options
         self.run = run
-        self.observer = observer
+        self._observer = observer
+        self._logged: set[tuple[str, type[Exception]]] = set()
 
     def now(self) -> float:
         """Unix seconds."""
@@ -60,7 +62,7 @@ class Recorder:
             due_at -= max(0.0, now - self.now())  # the clock was set back while this was written
         flight.job = advanced(before, state, event, now, due_at)
         self.board.count(flight.batch, before, flight.job)
-        self.observer(flight.job, event)
+        self.tell(flight.job, event)
         if state.ended or state is State.QUEUED or due_at is None:
             if state is State.QUEUED:
                 self._requeued(flight, due_at)
@@ -74,13 +76,41 @@ class Recorder:
         if source is not None:
             source.look(due_at or 0.0)
 
-    async def leave_queue(self, claim: Claimed, event: Rejected) -> None:
-        """A queued job that can't even be sent."""
-        state = await self.store.record(claim.job, event, self.now(), None)
+    async def unsent(self, claim: Claimed, event: Rejected | Delayed, due_at: float | None) -> None:
+        """A queued job that can't even be sent, for good or for now."""
+        state = await self.store.record(claim.job, event, self.now(), due_at)
         if state is not None:
-            after = advanced(claim.job, state, event, self.now(), None)
+            after = advanced(claim.job, state, event, self.now(), due_at)
             self.board.count(claim.batch, claim.job, after)
-            self.observer(after, event)
+            self.tell(after, event)
+
+    def tell(self, job: Job, event: Event) -> None:
+        """Show what was recorded. A display that breaks costs no job."""
+        try:
+            self._observer(job, event)
+        except Exception as error:  # noqa: BLE001 - logged below
+            self.log("the display", error)
+
+    def log(self, what: str, error: Exception) -> None:
+        """Log a mistake of this program, each sort of it once: it may happen to thousands of jobs."""
+        if (what, type(error)) not in self._logged:
+            self._logged.add((what, type(error)))
+            log.error("%s", what, exc_info=error)
+
+    async def mistaken(self, flight: Flight, error: Exception) -> None:
+        """A step went wrong in a way that nobody foresaw: this job waits and is tried again, the others go on."""
+        self.log("a step failed", error)
+        job, now = flight.job, self.now()
+        if job.number not in self.board.flights:
+            return
+        if job.state is State.CANCELLED:
+            flight.stuck_seen = True
+            self.board.wake(flight, self.board.next_poll(flight, now))
+            return
+        flight.tries += 1  # else what is ready would be fetched again at once
+        await self.trouble(flight, Delayed(Cause.INTERNAL, describe(error)))
+        if flight.trouble >= MISTAKES:
+            self.board.stick(flight)
 
     async def finished(self, flight: Flight, event: Finished) -> None:
         """The clip is made: the job leaves the provider's hands and waits to be fetched."""
@@ -94,15 +124,17 @@ class Recorder:
     async def trouble(self, flight: Flight, event: Delayed) -> None:
         """No answer that can be used: ask again later, and write down only what is new."""
         now = self.now()
+        lane = self.board.lane(flight)
         if flight.trouble == 0:
             flight.trouble_since = now
-        flight.trouble += 1
+        if not (event.provider_wide and flight.trouble and lane.outage.excuses(now)):
+            flight.trouble += 1
         if event.cause is Cause.BAD_KEY:
-            lane = self.board.lane(flight)
             lane.limiter.refused(Refused(event.cause, event.detail, provider_wide=True), now)
         wait = min(FIRST_TROUBLE * 2 ** (flight.trouble - 1), LONGEST_TROUBLE)
         due = now + max(event.retry_after or 0.0, wait)
-        if flight.trouble >= USELESS_ANSWERS and event.cause is Cause.PROVIDER_ERROR:
+        useless = flight.trouble >= USELESS_ANSWERS and event.cause is Cause.PROVIDER_ERROR
+        if useless or flight.stuck_seen:  # no run waits for it, so its row has to say that
             event = replace(event, cause=Cause.STUCK)
             self.board.stick(flight)
         if event.cause is not flight.job.cause and flight.trouble > 1:
@@ -113,9 +145,16 @@ class Recorder:
     async def ask(self, lane: Lane, flight: Flight, exchange: Exchange) -> Event:
         """Have a conversation that costs nothing; whatever goes wrong in it is an event too."""
         try:
-            return await steps.ask(self.edges.http, lane.provider, exchange)
+            event = await steps.ask(self.edges.http, lane.provider, exchange)
         except Exception as error:
             log.exception("question about %s", flight.job.spec.id)
             return Delayed(
                 Cause.PROVIDER_ERROR, f"the answer could not be read: {excerpt(str(error))}"
             )
+        lane.outage.learn(event, flight.job.number, self.now())
+        return event
+
+
+def describe(error: Exception) -> str:
+    """An error that nobody foresaw, in one line."""
+    return f"{type(error).__name__}: {excerpt(str(error))}"

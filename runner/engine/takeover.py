@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from runner.causes import Cause
+from runner.clock import Clock
 from runner.engine.board import Board
 from runner.engine.lane import Lane, Source, limits_of
 from runner.errors import UsageError
@@ -25,16 +28,14 @@ async def take_over(
     providers: Mapping[str, Provider],
     now: float,
 ) -> None:
-    """Fill the board of a new run.
+    """Fill the board of a new run, but for the jobs in the air: `take_up` does that while the run goes on.
 
     Raises:
         UsageError: jobs are in the air at a provider that is no longer declared.
     """
     numbers = [batch.number for batch in batches]
-    board.tally.update(await store.counts(numbers))
     board.latencies = Latencies(await store.latencies())
-    claims = await store.claim_open(numbers, now)
-    names = {batch.provider for batch in batches} | {claim.job.provider for claim in claims}
+    names = {batch.provider for batch in batches} | await store.carriers(numbers)
     unknown = sorted(names - set(providers))
     if unknown:
         raise UsageError(
@@ -43,8 +44,28 @@ async def take_over(
         )
     for name in sorted(names):
         board.lanes[name] = await _lane(store, providers[name], batches, now)
-    for claim in claims:
-        _board_again(board, claim, now)
+
+
+async def take_up(
+    board: Board, store: Store, batches: Sequence[Batch], clock: Clock, wake: asyncio.Event
+) -> None:
+    """Put the jobs in the air on the board, a page at a time; `wake` is set when there are more.
+
+    Who takes many up holds only one page of requests, and those of the first page are asked about meanwhile. Nothing
+    is submitted before the last page is here: until then nobody knows how many are in flight.
+    """
+    numbers = [batch.number for batch in batches]
+    after = 0
+    while page := await store.claim_open(numbers, clock.now(), after):
+        for claim in page:
+            _board_again(board, claim, clock.now())
+        after = page[-1].job.number
+        wake.set()
+
+
+async def take_stock(board: Board, store: Store, batches: Sequence[Batch]) -> None:
+    """Count all jobs, for those who look at the run; it waits for nothing here."""
+    board.stored = await store.counts([batch.number for batch in batches])
 
 
 async def _lane(store: Store, provider: Provider, batches: Sequence[Batch], now: float) -> Lane:
@@ -55,7 +76,7 @@ async def _lane(store: Store, provider: Provider, batches: Sequence[Batch], now:
     windows = [rate.window for rate in (limits.submits, limits.requests) if rate]
     if windows:
         since = now - max(windows) - LONGEST_ANSWER
-        lane.limiter.resume_from(await store.recent_submits(provider.name, since))
+        lane.limiter.resume_from(await store.recent_submits(provider.name, since, now))
     known = await store.provider_state(provider.name)
     cause = Cause(known.cause) if known.cause else None
     lane.probes = [at for at in known.probes if now - 3600 < at <= now]
@@ -85,6 +106,8 @@ async def leave_behind(board: Board, store: Store) -> None:
 
 def _board_again(board: Board, claim: Claimed, now: float) -> None:
     job = claim.job
+    if claim.doubted:
+        board.count(claim.batch, replace(job, state=State.SUBMITTING), job)
     flight = board.board(claim, job)
     # Held jobs take no place: in the worst case the provider refuses one for crowding, and that is free.
     flight.slot = (

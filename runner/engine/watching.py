@@ -68,15 +68,18 @@ class Watcher:
                 )
                 await self._r.record(flight, event_, self._r.board.next_poll(flight, now))
                 return
-        elif event.phase != flight.phase or event.note:
-            changed = (event.phase, event.note) != (flight.phase, flight.job.detail)
-            flight.phase = event.phase
-            if changed:
-                await self._r.record(flight, event, self._r.board.next_poll(flight, now))
-                flight.job = replace(flight.job, detail=event.note)
-                return
+        elif self._is_news(flight, event):
+            await self._r.record(flight, event, self._r.board.next_poll(flight, now))
+            flight.job = replace(flight.job, detail=event.note)
+            return
         later = self._r.board.next_poll(flight, now)
         self._r.board.wake(flight, max(later, now + (event.poll_after or 0.0)))
+
+    def _is_news(self, flight: Flight, event: Progressed) -> bool:
+        """Whether the history lacks it; what is told first after a restart most likely stands there already."""
+        before, flight.phase = flight.phase, event.phase
+        passed = flight.job.cause is not None
+        return passed or bool(before and event.phase != before) or event.note != flight.job.detail
 
     def _timeout(self, flight: Flight) -> float | None:
         source = self._r.board.source(flight.batch)
@@ -91,6 +94,13 @@ class Watcher:
             or flight.trouble < CORRUPT_TRIES
         ):
             await self._r.trouble(flight, event)
+            return
+        claim = await self._r.store.load(flight.job.number)
+        if (
+            claim is not None and claim.made
+        ):  # and its file is wanted again: it was paid for, and is no more
+            gone = Rejected(Cause.EXPIRED, f"made, and then forgotten: {event.detail}", billed=True)
+            await self._r.record(flight, gone, None)
             return
         await self._r.record(flight, event, None)
 

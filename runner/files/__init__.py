@@ -8,7 +8,7 @@ Rules:
    a crash between any two steps ends well.
 4. Nothing is written outside the outputs folder, through a link neither.
 
-Steps, in this order: part file, sync, check, note of what is whole, final name, folder sync, sidecar, part's note away.
+Steps, in this order: part file, check, sync, draft of the sidecar, final name, sidecar's name, folder sync.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Getting the bytes of one result into its partial file, all of them, over as many connections as it takes."""
+"""Getting the bytes of one result, all of them, over as many connections as it takes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from io import BufferedRandom
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from runner import media
@@ -17,15 +17,14 @@ from runner.causes import Cause
 from runner.clock import Clock
 from runner.errors import DownloadError
 from runner.events import Artifact
-from runner.files.part import Note, Part
+from runner.files.body import Body
+from runner.files.part import Part, Whole
 
 TRIES = 3
 """Connections that one call makes, as long as each brings something."""
 SLOWEST = 10_000
 """Bytes per second, on average over `PATIENCE` seconds."""
 PATIENCE = 60.0
-SYNC_EVERY = 4_000_000
-"""Bytes after which a crash of the machine loses no more than these."""
 _RANGE = re.compile(r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)")
 
 
@@ -71,8 +70,8 @@ class Download:
     cap: int
     room: Callable[[int], None]
 
-    async def into(self, part: Part) -> Note:
-        """Fetch it whole and return what it is. What is there already is not fetched again.
+    async def into(self, part: Part) -> Body:
+        """Fetch it whole; the last of it may still be in memory. What is there already is not fetched again.
 
         Raises:
             DownloadError: it is gone, too large, no media, or did not come; what came is kept where it is of use.
@@ -80,70 +79,55 @@ class Download:
         for tries_left in reversed(range(TRIES)):
             had = part.note.synced
             try:
-                total = await self._receive(part)
-                break
+                return await self._receive(part)
             except DownloadError as error:
                 gained = part.note.synced > had
                 if not (tries_left and gained and error.cause == Cause.DOWNLOAD_FAILED):
                     raise
-        return await in_thread(self._finish, part, total)
+        raise AssertionError  # the last try returns or raises
 
-    async def _receive(self, part: Part) -> int | None:
-        """Go on from where `part` ends. Returns how long the whole file is; None where nobody said."""
+    async def _receive(self, part: Part) -> Body:
+        """Go on from where `part` ends."""
         source = urlsplit(self.artifact.url)._replace(query="", fragment="").geturl()
         offset = part.prepare(hashlib.sha256(source.encode()).hexdigest()[:32])
+        body = Body(part, offset)
+        if offset:  # read now: an answer that has to wait for it may break off meanwhile
+            await in_thread(body.read_start)
         headers = {"Range": f"bytes={offset}-", "If-Range": part.note.validator} if offset else {}
         async with self.open_url(self.artifact.url, headers) as answer:
-            if answer.status == 416 and offset:
-                if _total(answer.headers) == offset:
-                    return offset
-                part.begin("")
-            _refuse_bad_status(answer.status)
-            start = 0 if answer.status == 200 else _start(answer.headers)
-            if start is None or start not in {0, offset}:
-                part.begin("")  # so that the next try asks for all of it
-                raise _failed(
-                    f"the result's server was asked to go on at byte {offset} and did not"
-                )
-            total = _length(answer, start)
-            self._refuse_large(total or 0, self.cap)
-            self.room((total or self.artifact.size or 0) - start)
+            if offset and answer.status == 416 and _total(answer.headers) == offset:
+                body.total = offset
+                return body
+            start = _agree(answer, part, offset)
+            if start != offset:
+                body = Body(part, start)
+            body.total = _length(answer, start)
+            self._refuse_large(body.total or 0, self.cap)
+            self.room((body.total or self.artifact.size or 0) - start)
             if start == 0:
                 part.begin(_validator(answer.headers))
-            with part.open(start) as file:
-                await self._write(part, file, answer)
-                size = file.tell()
-        if total is not None and size != total:
-            raise _failed(f"{size} of {total} bytes came")
-        return total
+            await self._take(body, answer)
+            return body
 
-    async def _write(self, part: Part, file: BufferedRandom, answer: Source) -> None:
-        pace, cap = Pace(self.clock), self.cap
+    async def _take(self, body: Body, answer: Source) -> None:
+        """Take all that comes. What came before it broke off is kept."""
+        pace, cap, known = Pace(self.clock), self.cap, False
         try:
             async for chunk in answer.chunks():
-                before = file.tell()
-                file.write(chunk)
-                self._refuse_large(before + len(chunk), cap)
-                if before < media.HEAD <= file.tell():
-                    cap = min(cap, self._kind(part, file).largest)
+                body.add(chunk)
+                self._refuse_large(body.size, cap)
+                if not known and body.size >= media.HEAD:
+                    cap, known = min(cap, _kind(body).largest), True
                 pace.count(len(chunk))
-                if file.tell() - part.note.synced >= SYNC_EVERY:
-                    await in_thread(part.sync, file)
-        finally:
-            if part.path.exists():
-                part.sync(file)
-
-    def _kind(self, part: Part, file: BufferedRandom) -> media.Kind:
-        """What the first bytes are; leaves the file's position alone."""
-        position = file.tell()
-        file.seek(0)
-        head = file.read(media.HEAD)
-        file.seek(position)
-        kind = media.sniff(head)
-        if kind is None:
-            part.discard()
-            raise _corrupt(f"the result's server sent {media.describe(head)}")
-        return kind
+                if body.full:
+                    await in_thread(body.write)
+            _refuse_short(body)
+        except DownloadError as error:
+            await in_thread(body.part.discard if error.cause == Cause.CORRUPT_MEDIA else body.pause)
+            raise
+        except (asyncio.CancelledError, Exception):
+            await in_thread(body.pause)
+            raise
 
     def _refuse_large(self, size: int, cap: int) -> None:
         if size > cap:
@@ -153,28 +137,29 @@ class Download:
                 again=False,
             )
 
-    def _finish(self, part: Part, total: int | None) -> Note:
-        """Check what came, hash it as it stands on disk, and note that it is whole. Blocks: run it in a thread."""
-        with part.open(part.note.synced) as file:
-            size = file.tell()
-            kind = self._kind(part, file)
-            try:
-                self._check_length(size, total, proven=media.check(file, kind))
-            except media.Damaged as error:
-                part.discard()
-                raise _corrupt(f"the {kind.ext} file is not whole: {error}") from None
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        note = replace(
-            part.note, sha256=sha256, size=size, media_type=kind.media_type, ext=kind.ext
-        )
-        part.remember(note)
-        return note
+    def finish(self, body: Body) -> Whole:
+        """Check what came and make it safe. Blocks: run it in a thread.
 
-    def _check_length(self, size: int, total: int | None, *, proven: bool) -> None:
+        Raises:
+            DownloadError: it is no media, or not whole; it is thrown away.
+        """
+        try:
+            kind = _kind(body)
+            return body.finish(kind, partial(self._check, body, kind))
+        except DownloadError:
+            body.part.discard()
+            raise
+
+    def _check(self, body: Body, kind: media.Kind, file: BinaryIO) -> None:
+        try:
+            self._check_length(body, proven=media.check(file, kind))
+        except media.Damaged as error:
+            raise _corrupt(f"the {kind.ext} file is not whole: {error}") from None
+
+    def _check_length(self, body: Body, *, proven: bool) -> None:
         """A length that HTTP states is exact and was compared before; else the provider's and the file's own count."""
-        stated = self.artifact.size
-        if total is not None or (proven and (stated is None or size >= stated)):
+        size, stated = body.size, self.artifact.size
+        if body.total is not None or (proven and (stated is None or size >= stated)):
             return
         if stated is None:
             raise media.Damaged("nobody said how long it is, and this kind of file doesn't tell")
@@ -204,6 +189,30 @@ class Pace:
             raise _failed(f"slower than {SLOWEST // 1000} kB/s for {seconds:.0f} s")
         self._since += seconds
         self._bytes = 0
+
+
+def _kind(body: Body) -> media.Kind:
+    kind = media.sniff(body.head)
+    if kind is None:
+        raise _corrupt(f"the result's server sent {media.describe(body.head)}")
+    return kind
+
+
+def _refuse_short(body: Body) -> None:
+    if body.total not in {None, body.size}:
+        raise _failed(f"{body.size} of {body.total} bytes came")
+
+
+def _agree(answer: Source, part: Part, offset: int) -> int:
+    """The byte at which an answer begins: 0, or where the part ends. Else the next try asks for all of it."""
+    if answer.status == 416 and offset:
+        part.begin("")
+    _refuse_bad_status(answer.status)
+    start = 0 if answer.status == 200 else _start(answer.headers)
+    if start is None or start not in {0, offset}:
+        part.begin("")
+        raise _failed(f"the result's server was asked to go on at byte {offset} and did not")
+    return start
 
 
 def _refuse_bad_status(status: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from runner.causes import Cause
 from runner.clock import Clock
 from runner.errors import DownloadError
 from runner.events import Artifact, SavedFile
+from runner.files.body import Body
 from runner.files.download import Download, Opener, in_thread
-from runner.files.part import PART_NAME, Part, part_tag
+from runner.files.part import PART_NAME, Part, Whole, part_tag
 from runner.files.publish import digest, names, publish, replace_text, sync_folder
+from runner.files.sidecar import Sidecar
 from runner.manifest.outputs import EXT, clean
 
 FREE_FLOOR = 200_000_000
@@ -28,6 +30,17 @@ _FULL = frozenset(
 )
 _FAILING = frozenset({errno.EIO, errno.EROFS})
 """A disk that fails, or that the system made read-only since: no clip will be saved until somebody looks at it."""
+
+
+@dataclass(slots=True)
+class Saving:
+    """The results of one attempt on their way: `count` of them, their parts, and the files that have their names."""
+
+    output: str
+    sidecar: Sidecar
+    count: int
+    parts: list[Part] = field(default_factory=list)
+    files: list[SavedFile] = field(default_factory=list)
 
 
 class Files:
@@ -48,13 +61,15 @@ class Files:
         parts = [clean(part) for part in output.removesuffix(f".{EXT}").split("/") if part.strip()]
         *folders, stem = parts or ["_"]
         name = f"{stem}-{number}.{ext}" if number > 1 else f"{stem}.{ext}"
-        path = self.root.joinpath(*folders, name)
-        if not path.parent.resolve().is_relative_to(self.root.resolve()):
-            raise DownloadError(
-                f"{path.parent} is a link that leads out of {self.root}. Remove it, then: runner resume",
-                cause=Cause.DOWNLOAD_FAILED,
-            )
-        return path
+        folder = self.root
+        for part in folders:
+            folder /= part
+            if folder.is_symlink() and not self._holds(folder):
+                raise DownloadError(
+                    f"{folder} is a link that leads out of {self.root}. Remove it, then: runner resume",
+                    cause=Cause.DOWNLOAD_FAILED,
+                )
+        return folder / name
 
     async def save(
         self,
@@ -74,62 +89,89 @@ class Files:
         Raises:
             DownloadError: `cause` says why, `gone` that a fresh address is needed, `again` whether trying helps.
         """
-        tag = part_tag(key, attempt)
+        saving = Saving(output, Sidecar(part_tag(key, attempt), sidecar), len(artifacts))
         try:
-            known = await in_thread(self._saved_before, output, tag, len(artifacts))
-            if known:
-                for number in range(1, len(artifacts) + 1):
-                    self._part(output, tag, number).discard()
-                return known
-            saved: list[SavedFile] = []
-            parts: list[Part] = []
-            for number, artifact in enumerate(artifacts, 1):
-                part = self._part(output, tag, number)
-                parts.append(part)
-                taken = frozenset(self.root / file.path for file in saved)
+            await in_thread(self._look, saving)
+            for artifact in artifacts[len(saving.files) :]:
                 download = Download(artifact, open_url, self._clock, cap, self._room)
-                saved.append(await self._save_one(download, part, output, number, taken))
-            await in_thread(self._write_sidecar, saved, tag, sidecar)
+                await self._save_one(saving, download)
         except OSError as error:
             raise _from_system(error) from None
-        for part in parts:
-            part.discard()
-        return tuple(saved)
+        return tuple(saving.files)
 
-    async def _save_one(
-        self, download: Download, part: Part, output: str, number: int, taken: frozenset[Path]
-    ) -> SavedFile:
+    async def _save_one(self, saving: Saving, download: Download) -> None:
+        part = saving.parts[len(saving.files)]
         for _ in range(2):
-            if not part.note.whole:
-                await download.into(part)
-            saved = await in_thread(self._publish, part, output, number, taken)
-            if saved is not None:
-                return saved
-            part.discard()  # noted as whole, but somebody took the file away
+            body = None if part.whole else await download.into(part)
+            if await in_thread(self._keep, saving, part, download, body):
+                return
         raise DownloadError(f"{part.path} disappears", cause=Cause.DOWNLOAD_FAILED)
 
-    def _publish(
-        self, part: Part, output: str, number: int, taken: frozenset[Path]
-    ) -> SavedFile | None:
-        note = part.note
-        final = self.output_path(output, note.ext, number)
-        path = publish(part.path, final, note.sha256, taken)
-        if path is None:
-            return None
-        relative = path.relative_to(self.root).as_posix()
-        return SavedFile(relative, note.sha256, note.size, note.media_type)
+    def _look(self, saving: Saving) -> None:
+        """See what an earlier run did: saved it all, or left parts."""
+        saving.files.extend(self._saved_before(saving))
+        for number in range(1, saving.count + 1):
+            part = self._part(saving, number)
+            if saving.files:
+                part.discard()
+            saving.parts.append(part)
 
-    def _part(self, output: str, tag: str, number: int) -> Part:
+    def _keep(self, saving: Saving, part: Part, download: Download, body: Body | None) -> bool:
+        """Give what came its name, and after a job's last file the sidecar its own; False where it disappeared."""
+        if body is not None:
+            part.whole = download.finish(body)
+        saved = self._publish(saving, part)
+        if saved is None:
+            part.discard()  # its draft says that it is whole, but somebody took it away
+            return False
+        saving.files.append(saved)
+        if len(saving.files) == saving.count:
+            self._seal(saving)
+        return True
+
+    def _publish(self, saving: Saving, part: Part) -> SavedFile | None:
+        whole = part.whole
+        assert whole is not None
+        found: list[SavedFile] = []
+        final = self.output_path(saving.output, whole.ext, len(saving.files) + 1)
+
+        def note(name: Path) -> None:
+            relative = name.relative_to(self.root).as_posix()
+            found[:] = [SavedFile(relative, whole.sha256, whole.size, whole.media_type)]
+            replace_text(part.draft, saving.sidecar.text([*saving.files, *found]), part.spare)
+
+        taken = frozenset(self.root / file.path for file in saving.files)
+        return found[0] if publish(part.path, final, whole.sha256, taken, note) else None
+
+    def _seal(self, saving: Saving) -> None:
+        """Make the last draft the sidecar, NAME.json, and all the names safe."""
+        first = self.root / saving.files[0].path
+        path = next(
+            name
+            for name in names(first.with_suffix(".json"))
+            if not os.path.lexists(name) or saving.sidecar.files(name) is not None
+        )
+        saving.parts[-1].draft.replace(path)
+        sync_folder(first.parent)
+        for part in saving.parts:
+            part.discard()
+
+    def _part(self, saving: Saving, number: int) -> Part:
         """The partial file stands in the folder of the final one, so that a rename is enough."""
-        final = self.output_path(output, "part", number)
+        final = self.output_path(saving.output, "part", number)
         self._make_folder(final.parent)
-        return Part(final.with_name(f"{final.stem}.{tag}.part"))
+        part = Part(final.with_name(f"{final.stem}.{saving.sidecar.tag}.part"))
+        if drafted := saving.sidecar.files(part.draft):
+            last = drafted[-1]
+            ext = last.path.rpartition(".")[2]
+            part.whole = Whole(last.sha256, last.size, last.media_type, ext)
+        return part
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder, and its name safe: a file that is synced in a folder whose name is lost is lost with it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder in self._safe:
+        if folder in self._safe and folder.is_dir():
             return
+        folder.mkdir(parents=True, exist_ok=True)
         for above in folder.relative_to(self.root).parents:
             sync_folder(self.root / above)
         self._safe.add(folder)
@@ -143,49 +185,29 @@ class Files:
                 cause=Cause.DISK_FULL,
             )
 
-    def _write_sidecar(
-        self, saved: Sequence[SavedFile], tag: str, sidecar: Mapping[str, Any]
-    ) -> None:
-        """Write NAME.json; the mark in it tells a later run that the files are this job's."""
-        first = self.root / saved[0].path
-        path = next(
-            name
-            for name in names(first.with_suffix(".json"))
-            if not os.path.lexists(name) or _read(name).get("saved_by") == tag
-        )
-        files = [
-            {"path": file.path, "sha256": file.sha256, "size": file.size, "type": file.media_type}
-            for file in saved
-        ]
-        text = json.dumps(
-            {**sidecar, "files": files, "saved_by": tag}, ensure_ascii=False, indent=2
-        )
-        replace_text(path, text + "\n", first.with_name(f"{first.stem}.{tag}.part.new"))
-
-    def _saved_before(self, output: str, tag: str, count: int) -> tuple[SavedFile, ...]:
+    def _saved_before(self, saving: Saving) -> tuple[SavedFile, ...]:
         """What this job saved before it could say so: by its sidecar, checked byte for byte."""
-        plain = self.output_path(output, "json")
+        plain = self.output_path(saving.output, "json")
         for path in islice(names(plain), _LOOK_BACK):
-            noted = _read(path)
-            if noted.get("saved_by") != tag:
-                continue
+            found = saving.sidecar.files(path) if os.path.lexists(path) else None
             try:
-                found = tuple(
-                    SavedFile(one["path"], one["sha256"], one["size"], one["type"])
-                    for one in noted["files"]
-                )
-                same = all(digest(self._inside(file.path)) == file.sha256 for file in found)
-            except (OSError, LookupError, TypeError, ValueError):
+                same = found and all(digest(self._inside(one.path)) == one.sha256 for one in found)
+            except (OSError, TypeError, ValueError):
                 continue
-            if same and len(found) == count:
+            if found and same and len(found) == saving.count:
+                sync_folder(path.parent)
                 return found
         return ()
 
     def _inside(self, relative: str) -> Path:
         path = self.root / relative
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        if not self._holds(path):
             raise ValueError("it leads out of the outputs folder")
         return path
+
+    def _holds(self, path: Path) -> bool:
+        """Whether a path, its links followed, stands under the root."""
+        return path.resolve().is_relative_to(self.root.resolve())
 
     def sweep_parts(self, known: Collection[str]) -> int:
         """Remove partial files of jobs that no longer need them; `known` are the tags that do. Says how many.
@@ -199,14 +221,6 @@ class Files:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _from_system(error: OSError) -> DownloadError:

@@ -5,47 +5,49 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
-def publish(part: Path, final: Path, sha256: str, taken: frozenset[Path]) -> Path | None:
+def publish(
+    part: Path, final: Path, sha256: str, taken: frozenset[Path], note: Callable[[Path], None]
+) -> Path | None:
     """Move `part` to `final`, or to `final` with `-2`, `-3` and so on where that name is used.
 
     A file that is there already with the same bytes is the answer itself: an earlier run got this far. `taken` are
-    names given to other bytes of the same job. Returns the name; None where neither file nor part is there.
+    names given to other bytes of the same job. `note` is told the name before anything gets it. The folder is not
+    synced yet. Returns the name; None where neither file nor part is there.
     """
     for name in names(final):
         if name in taken:
             continue
         if os.path.lexists(name):
             if name.is_file() and not name.is_symlink() and digest(name) == sha256:
+                note(name)
                 part.unlink(missing_ok=True)
-                sync_folder(name.parent)
                 return name
             continue
         if not part.is_file():
             return None
+        note(name)
         try:
             _move(part, name)
         except FileExistsError:
             continue
-        sync_folder(name.parent)
         return name
     raise AssertionError  # names never end
 
 
 def replace_text(path: Path, text: str, temporary: Path) -> None:
-    """Write a small file whole or not at all."""
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    """Write a small file whole or not at all. Its bytes are safe; its name is once the folder is synced."""
+    with temporary.open("wb") as file:
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def digest(path: Path) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import ssl
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -60,8 +61,9 @@ class Http:
         if self._resolver is None:
             self._resolver = aiohttp.DefaultResolver()
             self._open.push_async_callback(self._resolver.close)
-        self._polls = self._session(_POLL, self._connector(limit=100), once)
-        self._paid = self._session(_PAID, self._connector(limit=0, force_close=True), once)
+        self._questions = self._session(_POLL, self._connector(limit=100), once)
+        apart = self._connector(limit=0, force_close=True)
+        self._orders = self._session(_PAID, apart, once, trace_configs=[_watching()])
         self._results = Results(self._resolver, self._media_session)
         return self
 
@@ -86,9 +88,9 @@ class Http:
         """
         url = _url_of(provider, request)
         if request.paid or request.method != "GET":
-            return await self._send_once(provider, request, url)
+            return await self._order(provider, request, url)
         try:
-            return await self._send_once(provider, request, url)
+            return await self._ask(provider, request, url)
         except TransportError as error:
             failed = [error]
 
@@ -96,7 +98,7 @@ class Http:
             """The failure that was seen already counts as the first attempt: what works does not pay for tenacity."""
             if failed:
                 raise failed.pop()
-            return await self._send_once(provider, request, url)
+            return await self._ask(provider, request, url)
 
         retrying = AsyncRetrying(
             stop=stop_after_attempt(3) | stop_after_delay(20),
@@ -107,34 +109,38 @@ class Http:
         )
         return await retrying(again)
 
-    async def _send_once(self, provider: Provider, request: Request, url: URL) -> Response:
-        session = self._paid if request.paid else self._polls
+    async def _order(self, provider: Provider, request: Request, url: URL) -> Response:
+        """Send what costs or changes something: once, on a connection of its own, and know whether it left."""
+        headers = self._authorization(provider, url, request)
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        data = None if request.body is None else dump_json(request.body).encode()
         sent = SimpleNamespace(left=False)
         failure: TransportError
         try:
-            async with session.request(
-                request.method,
-                url,
-                data=None if request.body is None else dump_json(request.body).encode(),
-                headers={
-                    "Accept": "application/json",
-                    "Accept-Encoding": "identity",
-                    **({} if request.body is None else {"Content-Type": "application/json"}),
-                    **self._authorization(provider, url, fresh=request.fresh_token),
-                },
-                allow_redirects=False,
-                trace_request_ctx=sent,
-            ) as answer:
+            async with self._orders.request(
+                request.method, url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=sent
+            ) as answer:  # fmt: skip
                 return Response(answer.status, plain(answer.headers), await _read(answer))
         except FAILURES as error:
             kind = MaybeSent if sent.left else NotSent
             failure = kind(f"{request.method} {url.path}: {reason(error, url.raw_host or '')}")
         raise failure  # outside the handler, so that the original is not even its context
 
-    def _authorization(self, provider: Provider, url: URL, *, fresh: bool) -> dict[str, str]:
+    async def _ask(self, provider: Provider, request: Request, url: URL) -> Response:
+        """Send a question, over a connection that is kept: nothing depends on whether it left."""
+        headers = self._authorization(provider, url, request)
+        failure: TransportError
+        try:
+            async with self._questions.get(url, headers=headers, allow_redirects=False) as answer:
+                return Response(answer.status, plain(answer.headers), await _read(answer))
+        except FAILURES as error:
+            failure = TransportError(f"GET {url.path}: {reason(error, url.raw_host or '')}")
+        raise failure  # outside the handler, as above
+
+    def _authorization(self, provider: Provider, url: URL, request: Request) -> dict[str, str]:
         """The only place that attaches a key. The URL must have the scheme, host and port of the base URL."""
-        base = URL(provider.base_url, encoded=True)
-        if (url.scheme, url.raw_host, url.port) != (base.scheme, base.raw_host, base.port):
+        if (url.scheme, url.raw_host, url.port) != _origin(provider.base_url):
             raise NotSent(f"the key of {provider.name} does not go to {url.raw_host}")
         if not provider.auth.needs_key:
             return {}
@@ -143,8 +149,13 @@ class Http:
             return {"Authorization": f"{found.scheme} {found.key.reveal()}".strip()}
         if found.secret is None:
             raise KeyMissing(f"{provider.name}: auth JWT needs secret_env: in providers.yaml")
-        now = self._clock.now()
-        token = self._tokens.token(found.key.reveal(), found.secret.reveal(), now, fresh=fresh)
+        token = self._tokens.token(
+            found.key.reveal(),
+            found.secret.reveal(),
+            self._clock.now(),
+            fresh=request.fresh_token,
+            server_now=request.server_now,
+        )
         return {"Authorization": f"Bearer {token}"}
 
     def download(
@@ -170,14 +181,13 @@ class Http:
         timeout: aiohttp.ClientTimeout,
         connector: aiohttp.TCPConnector,
         *middlewares: aiohttp.ClientMiddlewareType,
+        trace_configs: list[aiohttp.TraceConfig] | None = None,
     ) -> aiohttp.ClientSession:
         """A session that takes nothing from outside: no proxy, no netrc, no cookies."""
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(_mark_as_left)
         session = aiohttp.ClientSession(
             connector=connector,
             timeout=timeout,
-            trace_configs=[trace],
+            trace_configs=trace_configs,
             middlewares=middlewares,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -185,24 +195,36 @@ class Http:
             max_line_size=_LONG_LINE,
             max_field_size=_LONG_LINE,
             read_bufsize=2**18,
-            headers={"User-Agent": "runner"},
+            headers={
+                "User-Agent": "runner",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
         )
         self._open.push_async_callback(session.close)
         return session
 
 
-async def _mark_as_left(
-    _session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    _params: aiohttp.TraceRequestHeadersSentParams,
-) -> None:
-    """Note that the headers are on their way; from here on the request may have arrived."""
-    if context.trace_request_ctx is not None:
+def _watching() -> aiohttp.TraceConfig:
+    """Marks in its context when the headers are on their way; from here on the request may have arrived."""
+
+    async def mark_as_left(_session: object, context: Any, _params: object) -> None:
         context.trace_request_ctx.left = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(mark_as_left)
+    return trace
+
+
+@lru_cache(maxsize=64)
+def _origin(base_url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port."""
+    base = URL(base_url, encoded=True)
+    return base.scheme, base.raw_host, base.port
 
 
 def _url_of(provider: Provider, request: Request) -> URL:
-    query = urlencode(request.query)
+    query = urlencode(request.query) if request.query else ""
     why = addresses.base_refusal(provider.base_url, private=provider.private)
     if why is not None:
         raise UsageError(f"base_url of {provider.name} can't be used: {why}")
@@ -214,15 +236,14 @@ def _url_of(provider: Provider, request: Request) -> URL:
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
     """The body, decompressed by hand so that it stays under the cap; empty where it doesn't."""
-    body = bytearray()
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > BODY_CAP:
-            answer.close()
-            return b""
+    told = answer.content_length
+    if told is not None and told <= BODY_CAP:
+        body = await answer.read()
+    else:
+        body = await _read_capped(answer)
     coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if coding in {"identity", ""}:
-        return bytes(body)
+        return body
     if coding not in {"gzip", "x-gzip", "deflate"}:
         return b""
     try:
@@ -230,3 +251,13 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     except zlib.error:
         return b""
     return plain_body if len(plain_body) <= BODY_CAP else b""
+
+
+async def _read_capped(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > BODY_CAP:
+            answer.close()
+            return b""
+    return bytes(body)

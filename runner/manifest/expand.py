@@ -1,12 +1,13 @@
 """A manifest into jobs, lazily and in order.
 
-Rows come one at a time. What is remembered of each job is a digest of its key, its id and its output path, so that
-the same request is made once, ids differ, and no two jobs write one file.
+Rows come one at a time. What is remembered of each job is a digest of its key, and of its id and its output path where
+these were written, so that the same request is made once, ids differ, and no two jobs write one file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -23,7 +24,10 @@ from runner.template import TemplateError
 from runner.wire import excerpt
 
 MAX_PROBLEMS = 100
+HASH_LENGTHS = (8, 12, 16, 32)
+"""Characters of its key that a job without a written id is called by: as few as make it differ."""
 
+_HEX = re.compile(r"[0-9a-f]+")
 _HIDDEN_COLUMNS = BUILT_IN - {"prompt", "id"}
 
 
@@ -182,17 +186,30 @@ class _Expansion(Iterator[Draft]):
         """An id that nobody has yet: the written one, or as much of the key as it takes."""
         copy = f"-{one.repeat + 1}" if one.repeat else ""
         name = one.written + copy
-        if not one.written or shared or not self._free(name):
-            start = f"{one.written}-" if one.written else ""
-            for length in (6 if one.written else 8, 12, 16, 32):
-                name = f"{start}{one.base[:length]}{copy}"
-                if self._free(name):
-                    break
+        if one.written and not shared and self._free(name):
+            return name
+        start = f"{one.written}-" if one.written else ""
+        free = self._free if start or copy else self._free_start
+        for length in (6 if start else HASH_LENGTHS[0], *HASH_LENGTHS[1:]):
+            name = f"{start}{one.base[:length]}{copy}"
+            if free(name):
+                break
         return name
 
     def _free(self, name: str) -> bool:
-        """Take an id; False where another job has it."""
-        return self._ids.add(_digest(name.lower()))
+        """Take an id; False where another job has it, or may have it because its key begins like this."""
+        lowered = name.lower()
+        if len(lowered) in HASH_LENGTHS and _HEX.fullmatch(lowered):
+            return not self._keys.count(bytes.fromhex(lowered), 1) and self._ids.add(
+                _digest(lowered)
+            )
+        return self._ids.add(_digest(lowered))
+
+    def _free_start(self, name: str) -> bool:
+        """Whether no other key begins like this, and nobody wrote it as an id. So it need not be remembered."""
+        if self._keys.count(bytes.fromhex(name), 2) > 1:
+            return False
+        return not (self._ids and self._ids.count(_digest(name), 1))
 
     def _complain(self, where: Where, path: tuple[str | int, ...], message: str) -> None:
         self._problems[Problem(*where.locate(*path), message)] = None

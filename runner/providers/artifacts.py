@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,7 +49,7 @@ def is_address(value: Any) -> bool:
     """Whether it is a text that can be an http address: one line, a host, nothing invisible."""
     if not isinstance(value, str) or not 8 < len(value) <= 8192:
         return False
-    if not value.isprintable() or any(char.isspace() for char in value):
+    if not value.isprintable() or " " in value:
         return False
     try:
         parts = urlsplit(value)
@@ -62,7 +62,7 @@ def named_artifacts(body: Any) -> tuple[Artifact, ...]:
     """Return the files under fields that name their kind (`video`, `images`, …), wherever the envelope puts them."""
     for root in _ROOTS:
         holder = pick(body, root) if root else body
-        if not isinstance(holder, Mapping):
+        if not isinstance(holder, dict):
             continue
         for kind in _KINDS:
             found = tuple(_files(holder[kind])) if kind in holder else ()
@@ -98,7 +98,7 @@ def _files(value: Any) -> Iterator[Artifact]:
     for item in value[:_MOST] if isinstance(value, list) else [value]:
         if is_address(item):
             yield Artifact(item)
-        elif isinstance(item, Mapping) and is_address(item.get("url")):
+        elif isinstance(item, dict) and is_address(item.get("url")):
             yield Artifact(
                 url=item["url"],
                 content_type=_short(pick_text(item, "content_type", "mime_type")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from runner.causes import Cause
@@ -37,6 +37,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _KEY = Meaning(Kind.WAIT, Cause.BAD_KEY, wide=True)
+_CLOCK = replace(_KEY, hint="Is this machine's clock right? Tokens are signed with its time")
 _MONEY = Meaning(Kind.WAIT, Cause.OUT_OF_MONEY, wide=True)
 _ACCOUNT = Meaning(Kind.WAIT, Cause.NOT_PERMITTED, wide=True)
 _SLOWER = Meaning(Kind.WAIT, Cause.RATE_LIMITED, wide=True)
@@ -55,7 +56,8 @@ STALE_TOKEN = frozenset({"1003", "1004"})
 
 # Documented by Kling. Four of the six codes under HTTP 429 are no rate limits at all.
 KLING: dict[str, Meaning] = {
-    **dict.fromkeys(("1000", "1001", "1002", "1003", "1004"), _KEY),
+    **dict.fromkeys(("1000", "1001", "1002"), _KEY),
+    **dict.fromkeys(("1003", "1004"), _CLOCK),
     "1100": _ACCOUNT,
     "1101": _MONEY,
     "1102": _MONEY,

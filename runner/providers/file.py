@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.errors import ManifestError, UsageError
 from runner.providers.entry import Entry
-from runner.providers.nodes import Marked
+from runner.providers.nodes import OWN, Marked
 from runner.providers.provider import Provider
 from runner.wire import excerpt
 
@@ -77,7 +77,7 @@ def _read(
 ) -> dict[str, Provider]:
     """Read a whole file. `trusted`: a user wrote the addresses in it, so they may be plain http and private."""
     marked, found = Marked(name), {}
-    root = marked.compose(text)
+    root = marked.compose(text) if trusted else marked.compose(text, OWN)
     if root is not None:
         for _, providers in marked.entries(root, "the file", ("providers",)):
             for key, node in marked.entries(providers, "providers"):

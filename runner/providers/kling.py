@@ -24,6 +24,7 @@ from runner.providers.answers import ID_PATHS, error_code, error_text, find_id, 
 from runner.providers.checks import normalise
 from runner.providers.failures import failure_of
 from runner.providers.images import bare_base64, encoded
+from runner.providers.patience import server_now
 from runner.providers.phases import Phase
 from runner.providers.provider import Order, Provider
 from runner.providers.task import Task, accepted_id, read_task
@@ -95,11 +96,13 @@ class Kling:
     def _ask(self, request: Request) -> Generator[Request, Response, Response]:
         """Ask, and once more with a new token where the old one was the trouble.
 
-        A refused token proves that the request was not taken, so this is safe for a paid one, too.
+        A refused token proves that the request was not taken, so this is safe for a paid one, too. Where this machine's
+        clock is wrong, the new one is minted for the time that Kling says it is.
         """
         answer = yield request
         if self._provider.auth.minted and judge(answer).stale_token:
-            answer = yield replace(request, fresh_token=True)
+            now = server_now(answer.headers)
+            answer = yield replace(request, fresh_token=True, server_now=now)
         return answer
 
     def _receipt(self, model: str, answer: Response) -> Event:

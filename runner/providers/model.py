@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
 import yaml
+
+from runner.providers.nodes import OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,13 @@ def as_number(value: Any) -> Decimal | None:
     """Return a number or a text that is one; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    return _as_number(value.strip() if isinstance(value, str) else repr(value))
+
+
+@lru_cache(maxsize=1024)  # a million jobs have the same few numbers
+def _as_number(text: str) -> Decimal | None:
     try:
-        number = Decimal(value.strip() if isinstance(value, str) else repr(value))
+        number = Decimal(text)
     except (InvalidOperation, ValueError):
         return None
     return number if number.is_finite() and abs(number.adjusted()) < 50 else None
@@ -151,7 +158,7 @@ def _models() -> dict[str, Model]:
     ):
         if not entry.name.endswith(".yaml"):
             continue
-        data = yaml.safe_load(entry.read_text("utf-8"))
+        data = yaml.load(entry.read_text("utf-8"), Loader=OWN)  # noqa: S506 - a safe one
         for item in data["models"]:
             for path in item["paths"]:
                 found[path] = _model(path, item, data)

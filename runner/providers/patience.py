@@ -1,4 +1,4 @@
-"""How long a provider asks to be left alone."""
+"""How long a provider asks to be left alone, and what time it says it is."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if until is None or now is None:
         return None
     return _clamped((until - now).total_seconds())
+
+
+def server_now(headers: Mapping[str, str]) -> float | None:
+    """Read the server's own time, in Unix seconds, off its `Date`; None where it does not say."""
+    moment = _moment(headers.get("date", "").strip())
+    return None if moment is None else moment.timestamp()
 
 
 def _moment(text: str) -> datetime | None:

@@ -52,7 +52,7 @@ def read_task(answer: Response) -> Task | None:
     `"status": "error"` about the request, too.
     """
     body = answer.json
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return None
     word = next(
         (item for item in (pick(body, path) for path in _WORD_PATHS) if isinstance(item, str)), None

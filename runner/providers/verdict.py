@@ -19,7 +19,8 @@ from runner.wire import Response, excerpt, pick
 class Verdict:
     """The meaning of an error answer, with what the provider wrote (`detail`) and how long it asks to wait.
 
-    `stale_token`: a new token settles it. `missing`: it says that there is no such job or no such path.
+    `stale_token`: a new token settles it. `missing`: it says that there is no such job or no such path. `down`: the
+    server says that it is in trouble itself.
     """
 
     meaning: Meaning
@@ -27,6 +28,7 @@ class Verdict:
     retry_after: float | None = None
     stale_token: bool = False
     missing: bool = False
+    down: bool = False
 
     def of_submit(self, check_after: float | None) -> Refused | Rejected | Unclear:
         """Decide a submit. Only a documented "no" counts as one; `check_after` is when to look an unclear one up."""
@@ -47,8 +49,8 @@ class Verdict:
         if self.missing:
             return Delayed(Cause.LOST_REMOTE, self.detail, self.retry_after)
         if self.meaning.kind is Kind.WAIT or self.meaning.cause is Cause.FOREIGN_URL:
-            return Delayed(self.meaning.cause, self.detail, self.retry_after)
-        return Delayed(Cause.PROVIDER_ERROR, self.detail, self.retry_after)
+            return Delayed(self.meaning.cause, self.detail, self.retry_after, self.down)
+        return Delayed(Cause.PROVIDER_ERROR, self.detail, self.retry_after, self.down)
 
 
 def judge(answer: Response) -> Verdict:
@@ -74,6 +76,7 @@ def judge(answer: Response) -> Verdict:
         pause,
         stale_token=code in codes.STALE_TOKEN,
         missing=_missing(answer, code, text),
+        down=answer.status >= 500,
     )
 
 

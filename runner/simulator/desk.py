@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from email.utils import formatdate
 
 from . import complaints, fal, keys, kling, media
 from .faults import Fault
@@ -30,7 +31,7 @@ def answer(world: World, call: Call, host: str) -> Reply:
     if fault := world.faults.fires("slow-answer", call):
         reply = reply.but(delivery=replace(reply.delivery, hang=fault.number))
     _note(world, call, host, reply)
-    return reply
+    return reply.adding(Date=formatdate(call.now, usegmt=True))
 
 
 def _router(world: World, call: Call) -> Callable[[], Reply]:

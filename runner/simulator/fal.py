@@ -188,6 +188,9 @@ def _result(world: World, call: Call, task: Task) -> Reply:
     if outcome.kind in ("error", "failed", "swept"):
         status = _ERROR_STATUS.get(outcome.code, 503)
         return complaints.fal(status, outcome.message, outcome.code)
+    if fault := world.faults.fires("result-error", call):
+        kind = str(fault.value)
+        return complaints.fal(_ERROR_STATUS.get(kind, 503), kind.replace("_", " "), kind)
     return result_of(world, call, task)
 
 
@@ -210,5 +213,6 @@ def result_of(world: World, call: Call, task: Task) -> Reply:
 def _cancel(world: World, call: Call, task: Task) -> Reply:
     if task.final(call.now):
         return json_reply({"status": "ALREADY_COMPLETED"}, 400)
-    world.slots(task.system, "fal").leave(task, call.now)
+    if not world.faults.fires("cancel-ignored", call):
+        world.slots(task.system, "fal").leave(task, call.now)
     return json_reply({"status": "CANCELLATION_REQUESTED"}, 202)

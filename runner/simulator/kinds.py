@@ -72,10 +72,13 @@ _ALL = (
     Kind("status-regresses", "poll", "goes back to queued after it was seen running"),
     Kind("unknown-status", "poll", "an unheard-of status word ARG until it is finished", "REVIEWING"),
     Kind("task-forgotten", "poll", "the task is not known (for now)"),
+    Kind("result-error", "result", "fal: the result is an error of the platform, of type ARG",
+         "runner_server_error"),
     Kind("minimal-file", "result", "fal: every field of the file but its URL is null"),
     Kind("truncated-json", "poll", "half of the JSON"),
     Kind("empty-answer", "poll", "HTTP 200 without a body"),
     Kind("html-answer", "poll", "HTTP 200 with a web console's page"),
+    Kind("cancel-ignored", "cancel", "taken note of, and the task goes on"),
     # Result files.
     Kind("result-expires", "media", "the URL stops working ARG seconds after the task's end", 0),
     Kind("media-no-length", "media", "no Content-Length"),

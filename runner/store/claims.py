@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from runner.budget import Money
+from runner.errors import StoreError
 from runner.events import Unclear
 from runner.job import Job, State
 from runner.store import ledger
@@ -28,33 +29,54 @@ _LATE = "job.state = 'cancelled' AND job.due_at IS NOT NULL"
 _QUEUED = "job.state = 'queued' AND job.orphan = 0"
 _JOINS = "FROM job JOIN spec ON spec.id = job.id JOIN batch ON batch.id = job.batch"
 _WHOLE = (
-    f"SELECT {JOB_COLUMNS}, attempt.intended_at, attempt.client_ref, attempt.price_micros, attempt.currency"
-    f" {_JOINS}"
+    f"SELECT {JOB_COLUMNS}, attempt.intended_at, attempt.client_ref, attempt.price_micros, attempt.currency,"
+    f" attempt.outcome {_JOINS}"
     " LEFT JOIN attempt ON attempt.job = job.id AND attempt.number = job.attempt"
 )
 
 
-def open_jobs(connection: sqlite3.Connection, batches: Sequence[int], now: float) -> list[Claimed]:
-    """Raise the fence of all jobs in the air and return them; those in `submitting` become in doubt.
+def open_jobs(
+    connection: sqlite3.Connection, batches: Sequence[int], now: float, after: int, limit: int
+) -> list[Claimed]:
+    """Raise the fence of a page of the jobs in the air and return them; those in `submitting` become in doubt.
 
     Cancelled jobs that may still complete at the provider are among them.
     """
-    chosen = _among(batches)
-    for which in (_OPEN, _LATE):
-        connection.execute(
-            f"UPDATE job SET fence = fence + 1 WHERE {which} AND job.batch IN {chosen}"
+    numbers = [
+        number
+        for batch in batches
+        for which in (_OPEN, _LATE)
+        for (number,) in connection.execute(
+            f"SELECT job.id FROM job WHERE {which} AND job.batch = ? AND job.id > ?"
+            " ORDER BY job.id LIMIT ?",
+            (batch, after, limit),
         )
-    rows = connection.execute(f"{_WHOLE} WHERE {_OPEN} AND job.batch IN {chosen}").fetchall()
-    rows += connection.execute(f"{_WHOLE} WHERE {_LATE} AND job.batch IN {chosen}").fetchall()
-    claimed = []
-    for row in rows:
-        claim = _claimed(row)
-        if claim.job.state is State.SUBMITTING:
-            claim = replace(claim, job=_doubt(connection, claim.job, now))
-        elif claim.job.state is State.READY:
-            claim = _with_artifacts(connection, claim)
-        claimed.append(claim)
-    return claimed
+    ]
+    return [_taken_up(connection, number, now) for number in sorted(numbers)[:limit]]
+
+
+def _taken_up(connection: sqlite3.Connection, number: int, now: float) -> Claimed:
+    connection.execute("UPDATE job SET fence = fence + 1 WHERE id = ?", (number,))
+    row = connection.execute(f"{_WHOLE} WHERE job.id = ?", (number,)).fetchone()
+    if row is None:
+        raise StoreError(
+            f"job {number} is damaged: rows are missing. Restore runner.db from a copy"
+        )
+    claim = _claimed(row)
+    if claim.job.state is State.SUBMITTING:
+        return replace(claim, job=_doubt(connection, claim.job, now), doubted=True)
+    return _with_artifacts(connection, claim) if claim.job.state is State.READY else claim
+
+
+def carriers(connection: sqlite3.Connection, batches: Sequence[int]) -> set[str]:
+    """The providers that have jobs in the air."""
+    return {
+        provider
+        for which in (_OPEN, _LATE)
+        for (provider,) in connection.execute(
+            f"SELECT DISTINCT job.provider FROM job WHERE {which} AND job.batch IN {_among(batches)}"
+        )
+    }
 
 
 def load(connection: sqlite3.Connection, number: int) -> Claimed | None:
@@ -64,13 +86,14 @@ def load(connection: sqlite3.Connection, number: int) -> Claimed | None:
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    *job, intended_at, client_ref, micros, currency = row
+    *job, intended_at, client_ref, micros, currency, outcome = row
     return Claimed(
         job_from(tuple(job)),
         batch=row[1],
         submitted_at=seconds(intended_at),
         client_ref=client_ref or "",
         price=None if micros is None else Money(micros, currency),
+        made=outcome == "finished",
     )
 
 
@@ -138,15 +161,18 @@ def unfinished(connection: sqlite3.Connection) -> set[int]:
     }
 
 
-def recent_submits(connection: sqlite3.Connection, provider: str, since: float) -> list[float]:
-    """Times of the attempts since then: when each was answered, or else intended.
+def recent_submits(
+    connection: sqlite3.Connection, provider: str, since: float, now: float
+) -> list[float]:
+    """Times of the attempts since then: when each was answered, or now if it was not.
 
     The provider saw a request before its answer came, so a permit that is held from then on is never back too early.
     Rows are in the order of time, so the newest are read first.
     """
     found: list[float] = []
     cursor = connection.execute(
-        "SELECT provider, intended_at, coalesce(answered_at, intended_at) FROM attempt ORDER BY id DESC"
+        "SELECT provider, intended_at, coalesce(answered_at, ?) FROM attempt ORDER BY id DESC",
+        (millis(now),),
     )
     for name, intended_at, at in cursor:
         if intended_at < since * 1000:
@@ -154,7 +180,7 @@ def recent_submits(connection: sqlite3.Connection, provider: str, since: float) 
         if name == provider:
             found.append(at / 1000)
     cursor.close()
-    return found[::-1]
+    return sorted(found)
 
 
 def provider_state(connection: sqlite3.Connection, provider: str) -> ProviderState:

@@ -19,6 +19,8 @@ from runner.budget import Money
 from runner.events import Artifact, Event, Intended
 from runner.job import Job, Spec, State
 
+OPEN_PAGE = 500  # jobs in the air that are taken up at a time
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -48,8 +50,8 @@ class Added:
 class Claimed:
     """A job that was taken up, with what its next step needs.
 
-    `submitted_at`, `client_ref` and `price` are those of its last attempt, `artifacts` and `expires_at` what a `ready`
-    job fetches.
+    `submitted_at`, `client_ref` and `price` are those of its last attempt, `made` says that the provider finished that
+    one; `artifacts` and `expires_at` are what a `ready` job fetches. `doubted`: it was found in `submitting`.
     """
 
     job: Job
@@ -57,8 +59,10 @@ class Claimed:
     submitted_at: float | None = None
     client_ref: str = ""
     price: Money | None = None
+    made: bool = False
     artifacts: tuple[Artifact, ...] = ()
     expires_at: float | None = None
+    doubted: bool = False
 
 
 class Intent(StrEnum):
@@ -105,8 +109,13 @@ class Store(Protocol):
     async def end_run(self, run: int, now: float, exit_code: int) -> None:
         """Close a run."""
 
-    async def claim_open(self, batches: Sequence[int], now: float) -> list[Claimed]:
-        """Take up every job that is in the air, raising its fence.
+    async def carriers(self, batches: Sequence[int]) -> set[str]:
+        """The providers that have jobs of these batches in the air."""
+
+    async def claim_open(
+        self, batches: Sequence[int], now: float, after: int = 0, limit: int = OPEN_PAGE
+    ) -> list[Claimed]:
+        """Take up the first jobs in the air whose number is above `after`, raising their fences; none: that is all.
 
         A job found in `submitting` was in the air when its runner ended: it is recorded as Unclear first.
         """
@@ -134,10 +143,13 @@ class Store(Protocol):
         """When the earliest queued job of these batches falls due; None where there is none."""
 
     async def counts(self, batches: Sequence[int]) -> dict[tuple[int, str, State], int]:
-        """Jobs by batch, provider and state; of orphaned ones only what was, or may have been, bought for good."""
+        """Jobs by batch, provider and state; of orphaned ones only what was, or may have been, bought for good.
 
-    async def recent_submits(self, provider: str, since: float) -> list[float]:
-        """When the attempts since then were answered, or else intended, so that a rate holds across a restart."""
+        They are those of the moment of the call. It takes half a second per million jobs, and no write waits for it.
+        """
+
+    async def recent_submits(self, provider: str, since: float, now: float) -> list[float]:
+        """When the attempts since then were answered, or now if they were not: so a rate holds across a restart."""
 
     async def provider_state(self, provider: str) -> ProviderState:
         """What earlier runs learned of a provider."""

@@ -72,9 +72,6 @@ class StateFolder:
                 # The folder may be one that was made by hand, or that came with a checkout.
                 with contextlib.suppress(OSError):
                     self.root.chmod(0o700)
-            self.is_empty()
-            # SQLite gives its -wal and -shm files the database file's own mode.
-            os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
             # Always the same name, so that kills right here leave no heap of them.
             probe = self.outputs / ".probe"
             probe.write_bytes(b"")
@@ -84,6 +81,23 @@ class StateFolder:
         except OSError as error:
             raise StoreError(
                 f"{self.root} can't be used for state: {error.strerror}. "
+                "Give a folder that you may write to: --state DIR"
+            ) from None
+
+    def begin(self) -> None:
+        """Create the database's file if there is none; under the lock, or another runner may be just doing that.
+
+        Raises:
+            StoreError: there was one, or it can't be created.
+        """
+        try:
+            self.is_empty()
+            # SQLite gives its -wal and -shm files the database file's own mode.
+            os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
+            _sync(self.root)
+        except OSError as error:
+            raise StoreError(
+                f"{self.database} can't be used for state: {error.strerror}. "
                 "Give a folder that you may write to: --state DIR"
             ) from None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from runner.causes import Cause
 from runner.events import (
@@ -43,7 +44,7 @@ def intend(
 ) -> Intent:
     """Make the right to send durable: state, fence, attempt and reservation."""
     price = event.price_micros or 0
-    if not _affordable(connection, job, run, price):
+    if not _reserve(connection, job.number, run, price):
         return Intent.OVER_BUDGET
     at = millis(now)
     moved = connection.execute(
@@ -52,6 +53,7 @@ def intend(
         (millis(event.send_by), at, event.attempt, event.provider, job.number, job.fence),
     )
     if moved.rowcount != 1:
+        _spend(connection, job.number, run, -price)
         return Intent.STALE
     connection.execute(
         "INSERT OR REPLACE INTO attempt (job, number, run, provider, client_ref, digest, price_micros, currency,"
@@ -59,7 +61,6 @@ def intend(
         (job.number, event.attempt, run, event.provider, event.client_ref, event.digest, event.price_micros,
          event.currency, at, millis(event.send_by)),
     )  # fmt: skip
-    _spend(connection, job.number, run, price)
     _history(connection, job.number, at, event, State.SUBMITTING)
     return Intent.DURABLE
 
@@ -73,20 +74,18 @@ def record(
     watch: bool = False,
 ) -> State | None:
     """Move a job by an event, if it still is where the caller saw it; says where it is then."""
-    if isinstance(event, Accepted) and _owner(connection, job, event) not in (None, job.number):
-        event, due_at = _taken(event), None
+    remote_id = None
+    if isinstance(event, Accepted):
+        owner = _owner(connection, job, event)
+        # An id that an earlier attempt of this job has stays with that one; the job follows it all the same.
+        remote_id = event.remote.id if owner is None else None
+        if owner not in (None, job.number):
+            event, due_at = _taken(event), None
     state = transition(job.state, event)
     at = millis(now)
     money = _money(job, event)
-    columns = {
-        "state": state,
-        "due_at": None if state.ended and not watch else millis(due_at),
-        **_why(event),
-    }
-    if state is not job.state:
-        columns["changed_at"] = at
-    if isinstance(event, Accepted):
-        columns["remote"] = remote_text(event.remote)
+    columns: dict[str, Any] = {"due_at": None if state.ended and not watch else millis(due_at)}
+    columns |= _changed(job, event, state, at)
     if money is not None and not money.keep_number:
         columns["attempt"] = job.attempt - 1
     names = ", ".join(f"{name} = ?" for name in columns)
@@ -97,10 +96,20 @@ def record(
     if moved.rowcount != 1:
         return None
     if money is not None:
-        _settle(connection, job, event, money, at)
+        _settle(connection, job, money, at, remote_id)
     _artifacts(connection, job, event, now)
     _history(connection, job.number, at, event, state)
     return state
+
+
+def _changed(job: Job, event: Event, state: State, at: int | None) -> dict[str, Any]:
+    """The columns that say where a job is, and why it waits there."""
+    columns: dict[str, Any] = {"state": state, **_why(event)}
+    if state is not job.state:
+        columns["changed_at"] = at
+    if isinstance(event, Accepted):
+        columns["remote"] = remote_text(event.remote)
+    return columns
 
 
 def _taken(event: Accepted) -> Unclear:
@@ -146,51 +155,59 @@ def _money(job: Job, event: Event) -> _Money | None:
 
 
 def _settle(
-    connection: sqlite3.Connection, job: Job, event: Event, money: _Money, at: int | None
+    connection: sqlite3.Connection, job: Job, money: _Money, at: int | None, remote_id: str | None
 ) -> None:
+    facts = (money.outcome, money.billed, at, remote_id, job.number, job.attempt)
+    if not money.free and connection.execute(_OUTCOME + " AND billed IS NOT 0", facts).rowcount:
+        return  # the usual way: what was reserved stays spent
     row = connection.execute(
-        "SELECT id, run, price_micros, billed FROM attempt WHERE job = ? AND number = ?",
+        "SELECT run, price_micros, billed FROM attempt WHERE job = ? AND number = ?",
         (job.number, job.attempt),
     ).fetchone()
     if row is None:
         return
-    attempt, run, price, before = row
-    billed = money.billed if money.billed is not None or before == 0 else before
-    # An id that an earlier attempt of this job has stays with that one; the job follows it all the same.
-    remote_id = None
-    if isinstance(event, Accepted) and _owner(connection, job, event) is None:
-        remote_id = event.remote.id
-    connection.execute(
-        "UPDATE attempt SET outcome = ?, billed = ?, answered_at = coalesce(answered_at, ?),"
-        " remote_id = coalesce(?, remote_id) WHERE id = ?",
-        (money.outcome, billed, at, remote_id, attempt),
-    )
+    run, price, before = row
+    if before == 0 and money.billed is None:
+        connection.execute(
+            "UPDATE attempt SET billed = NULL WHERE job = ? AND number = ?", facts[-2:]
+        )
+    connection.execute(_OUTCOME, facts)
     if money.free and before != 0:
         _spend(connection, job.number, run, -(price or 0))
     elif before == 0 and not money.free:
         _spend(connection, job.number, run, price or 0)
 
 
-def _affordable(connection: sqlite3.Connection, job: Job, run: int, price: int) -> bool:
-    return all(
-        budget is None or spent + price <= budget
-        for spent, budget in connection.execute(
-            "SELECT batch.spent_micros, batch.budget_micros FROM batch JOIN job ON job.batch = batch.id"
-            " WHERE job.id = ? UNION ALL SELECT spent_micros, budget_micros FROM run WHERE id = ?",
-            (job.number, run),
-        ).fetchall()
+_OUTCOME = (
+    "UPDATE attempt SET outcome = ?, billed = coalesce(?, billed), answered_at = coalesce(answered_at, ?),"
+    " remote_id = coalesce(?, remote_id) WHERE job = ? AND number = ?"
+)
+
+
+def _reserve(connection: sqlite3.Connection, number: int, run: int, price: int) -> bool:
+    """Take the price out of the budgets of the batch and of the run, or out of neither."""
+    if connection.execute(
+        "SELECT 1 FROM run WHERE id = ? AND spent_micros + ? > budget_micros", (run, price)
+    ).fetchone():
+        return False
+    of_batch = connection.execute(
+        f"{_SPEND_OF_BATCH} AND (budget_micros IS NULL OR spent_micros + ? <= budget_micros)",
+        (price, number, price),
     )
+    if not of_batch.rowcount:
+        return False
+    connection.execute(_SPEND_OF_RUN, (price, run))
+    return True
+
+
+_SPEND_OF_BATCH = "UPDATE batch SET spent_micros = spent_micros + ? WHERE id = (SELECT batch FROM job WHERE id = ?)"
+_SPEND_OF_RUN = "UPDATE run SET spent_micros = spent_micros + ? WHERE id = ?"
 
 
 def _spend(connection: sqlite3.Connection, number: int, run: int | None, micros: int) -> None:
     if micros:
-        connection.execute(
-            "UPDATE batch SET spent_micros = spent_micros + ? WHERE id = (SELECT batch FROM job WHERE id = ?)",
-            (micros, number),
-        )
-        connection.execute(
-            "UPDATE run SET spent_micros = spent_micros + ? WHERE id = ?", (micros, run)
-        )
+        connection.execute(_SPEND_OF_BATCH, (micros, number))
+        connection.execute(_SPEND_OF_RUN, (micros, run))
 
 
 def _owner(connection: sqlite3.Connection, job: Job, event: Accepted) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from runner.budget import Money
 from runner.job import Spec
@@ -11,9 +12,30 @@ from runner.store.contract import Batch
 from runner.store.rows import millis, seconds
 from runner.wire import dump_json, parse_json
 
+_KEYS = 500  # looked up by one statement
 
-def begin(connection: sqlite3.Connection, batch: Batch, now: float) -> tuple[int, int]:
-    """Start to take stock of a batch; returns its number and the number of the last spec before it.
+
+@dataclass(slots=True)
+class Stock:
+    """A batch whose jobs are being taken stock of.
+
+    `last` is the last spec of the database before it. `seen` has a byte for each up to there, 1 once the manifest names
+    it: a million known jobs take a megabyte. What is new needs no mark.
+    """
+
+    batch: int
+    last: int
+    seen: bytearray
+    empty: bool
+
+    @property
+    def kept(self) -> int:
+        """How many known jobs the manifest names."""
+        return self.seen.count(1)
+
+
+def begin(connection: sqlite3.Connection, batch: Batch, now: float) -> Stock:
+    """Start to take stock of a batch.
 
     An empty digest says that a manifest is being stored; only `finish` puts one in.
     """
@@ -22,33 +44,37 @@ def begin(connection: sqlite3.Connection, batch: Batch, now: float) -> tuple[int
         " VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (name) DO UPDATE SET digest = ''",
         (batch.name, batch.manifest, batch.provider, batch.on_doubt, millis(now)),
     )
-    connection.execute("DROP TABLE IF EXISTS temp.seen")
-    connection.execute("CREATE TEMP TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID")
     (number,) = connection.execute("SELECT id FROM batch WHERE name = ?", (batch.name,)).fetchone()
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM spec").fetchone()
-    return int(number), int(last)
+    some = connection.execute("SELECT 1 FROM spec WHERE batch = ? LIMIT 1", (number,)).fetchone()
+    return Stock(number, last, bytearray(last + 1), empty=some is None)
 
 
-def undo(connection: sqlite3.Connection, batch: Batch, last: int, digest: str) -> None:
+def undo(connection: sqlite3.Connection, stock: Stock, digest: str) -> None:
     """Forget the jobs that were stored since `begin`: the manifest turned out to be wrong."""
-    connection.execute("DELETE FROM job WHERE id > ?", (last,))
-    connection.execute("DELETE FROM spec WHERE id > ?", (last,))
-    connection.execute("UPDATE batch SET digest = ? WHERE id = ?", (digest, batch.number))
+    connection.execute("DELETE FROM job WHERE id > ?", (stock.last,))
+    connection.execute("DELETE FROM spec WHERE id > ?", (stock.last,))
+    connection.execute("UPDATE batch SET digest = ? WHERE id = ?", (digest, stock.batch))
     connection.execute(
         "DELETE FROM batch WHERE id = ? AND NOT EXISTS (SELECT 1 FROM job WHERE batch = ?1)",
-        (batch.number,),
+        (stock.batch,),
     )
 
 
-def put(connection: sqlite3.Connection, batch: Batch, specs: Sequence[Spec], now: float) -> int:
+def put(
+    connection: sqlite3.Connection, batch: Batch, stock: Stock, specs: Sequence[Spec], now: float
+) -> int:
     """Store a slice; says how many of them are new."""
-    keys = [(bytes.fromhex(spec.key),) for spec in specs]
-    connection.executemany("INSERT OR IGNORE INTO temp.seen VALUES (?)", keys)
+    keys = [bytes.fromhex(spec.key) for spec in specs]
+    known = {} if stock.empty else _known(connection, keys)
+    for number in known.values():
+        if number <= stock.last:
+            stock.seen[number] = 1
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM spec").fetchone()
     connection.executemany(
         "INSERT INTO spec (key, batch, name, position, repeat, model, params, output)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
-        [
+        (
             (
                 key,
                 batch.number,
@@ -59,8 +85,9 @@ def put(connection: sqlite3.Connection, batch: Batch, specs: Sequence[Spec], now
                 dump_json(spec.params),
                 spec.output,
             )
-            for (key,), spec in zip(keys, specs, strict=True)
-        ],
+            for key, spec in zip(keys, specs, strict=True)
+            if key not in known
+        ),
     )
     return connection.execute(
         "INSERT INTO job (id, batch, provider, state, due_at, changed_at)"
@@ -69,19 +96,25 @@ def put(connection: sqlite3.Connection, batch: Batch, specs: Sequence[Spec], now
     ).rowcount
 
 
-def finish(connection: sqlite3.Connection, batch: Batch, now: float) -> int:
+def _known(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """The specs that are stored, by key."""
+    found: dict[bytes, int] = {}
+    for start in range(0, len(keys), _KEYS):
+        page = keys[start : start + _KEYS]
+        marks = ",".join("?" * len(page))
+        found.update(
+            connection.execute(f"SELECT key, id FROM spec WHERE key IN ({marks})", page).fetchall()
+        )
+    return found
+
+
+def finish(connection: sqlite3.Connection, batch: Batch, stock: Stock, now: float) -> int:
     """Mark what left the manifest and what came back, give queued jobs their provider; says how many left."""
-    connection.execute(
-        "UPDATE job SET orphan = 1 WHERE batch = ? AND orphan = 0 AND id IN"
-        " (SELECT id FROM spec WHERE batch = ?1 AND key NOT IN (SELECT key FROM temp.seen))",
-        (batch.number,),
+    stored = connection.execute(
+        "SELECT id, orphan FROM job WHERE batch = ? AND id <= ?", (batch.number, stock.last)
     )
-    connection.execute(
-        "UPDATE job SET orphan = 0 WHERE batch = ? AND orphan = 1 AND id IN"
-        " (SELECT id FROM spec WHERE batch = ?1 AND key IN (SELECT key FROM temp.seen))",
-        (batch.number,),
-    )
-    connection.execute("DROP TABLE temp.seen")
+    changed = [(orphan ^ 1, number) for number, orphan in stored if stock.seen[number] == orphan]
+    connection.executemany("UPDATE job SET orphan = ? WHERE id = ?", changed)
     connection.execute(
         "UPDATE job SET provider = ? WHERE batch = ? AND state = 'queued' AND provider <> ?1",
         (batch.provider, batch.number),
@@ -107,15 +140,6 @@ def finish(connection: sqlite3.Connection, batch: Batch, now: float) -> int:
         "SELECT count(*) FROM job WHERE batch = ? AND orphan = 1", (batch.number,)
     ).fetchone()
     return int(orphaned)
-
-
-def total(connection: sqlite3.Connection, batch: Batch) -> int:
-    """All jobs of a batch, orphaned ones too."""
-    return int(
-        connection.execute("SELECT count(*) FROM job WHERE batch = ?", (batch.number,)).fetchone()[
-            0
-        ]
-    )
 
 
 def batches(connection: sqlite3.Connection) -> list[Batch]:

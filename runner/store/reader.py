@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.budget import Money
-from runner.errors import StoreError
 from runner.job import Job, State
 from runner.store import claims, manifests
 from runner.store.contract import Batch
 from runner.store.folder import StateFolder, translate
 from runner.store.migrate import check
+from runner.store.moment import open_to_read
 from runner.store.rows import JOB_COLUMNS, cause_from, job_from, millis, state_from
 
 _FROM = "FROM job JOIN spec ON spec.id = job.id JOIN batch ON batch.id = job.batch"
@@ -267,29 +267,10 @@ def reading(folder: StateFolder) -> Iterator[Reader | None]:
         return
     connection = None
     try:
-        connection = _open(folder)
+        connection = open_to_read(folder)
         yield Reader(connection) if check(connection, folder.database) else None
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise translate(error, folder.database) from None
     finally:
         if connection is not None:
             connection.close()
-
-
-def _open(folder: StateFolder) -> sqlite3.Connection:
-    uri = folder.database.absolute().as_uri()
-    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
-    try:
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if getattr(error, "sqlite_errorname", "") != "SQLITE_CANTOPEN":
-            raise
-        # A read-only disk: WAL can't be set up there, but the file alone can be read if nobody writes.
-        if folder.database.with_name("runner.db-wal").exists():
-            raise StoreError(
-                f"{folder.database} is on a read-only disk and was not closed cleanly"
-            ) from None
-        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
-    return connection

@@ -42,8 +42,8 @@ def seconds(value: int | None) -> float | None:
 
 
 def remote_text(remote: Remote | None) -> str | None:
-    """A remote as the text of its column."""
-    return None if remote is None else dump_json({"id": remote.id, "paths": remote.paths})
+    """A remote as the text of its column: its paths are cut where the id stands in them, which halves the row."""
+    return None if remote is None else dump_json({"id": remote.id, "forms": remote.forms})
 
 
 def remote_from(text: str | None) -> Remote | None:
@@ -51,7 +51,10 @@ def remote_from(text: str | None) -> Remote | None:
     if not text:
         return None
     value = parse_json(text.encode())
-    return Remote(id=value["id"], paths=dict(value["paths"]))
+    remote_id: str = value["id"]
+    if "paths" in value:  # as version 0.1.0 wrote it
+        return Remote(remote_id, value["paths"])
+    return Remote(remote_id, {name: remote_id.join(parts) for name, parts in value["forms"]})
 
 
 def state_from(text: str) -> State:

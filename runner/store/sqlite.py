@@ -18,18 +18,19 @@ from runner.errors import StoreError
 from runner.events import Event, Intended
 from runner.job import Job, Spec, State
 from runner.store import claims, ledger, manifests
-from runner.store.contract import Added, Batch, Claimed, Intent, ProviderState
+from runner.store.contract import OPEN_PAGE, Added, Batch, Claimed, Intent, ProviderState
 from runner.store.flusher import Flusher
 from runner.store.folder import StateFolder, translate
 from runner.store.lock import RunnerLock
+from runner.store.log import check_log
 from runner.store.migrate import migrate
+from runner.store.moment import Moment
 from runner.store.rows import millis
 from runner.wire import dump_json
 
 # WAL with FULL: with NORMAL a power cut loses every receipt since the last checkpoint, and a lost receipt is a second
 # payment. Only this connection writes and checkpoints, which also keeps clear of the WAL-reset fault of SQLite.
 _PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA cache_size = -16000",
@@ -62,11 +63,15 @@ class SqliteStore:
         self._lock = RunnerLock(self._folder.lock, self._now)
         database = self._folder.database
         try:
+            self._folder.begin()
+            check_log(database)
             self._connection = await aiosqlite.connect(
                 database, isolation_level=None, cached_statements=256
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError) as error:
             self._lock.release()
+            if isinstance(error, StoreError):
+                raise
             raise translate(error, database) from None
         self._flusher = Flusher(self._connection, database)
         try:
@@ -91,6 +96,12 @@ class SqliteStore:
             self._lock.release()
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(
+                f"{self._folder.database} can't keep a write-ahead log here (it stays in mode {mode}). "
+                "Keep the state on a local disk: --state DIR"
+            )
         for pragma in _PRAGMAS:
             connection.execute(pragma)
         migrate(connection, self._folder.database)
@@ -110,19 +121,20 @@ class SqliteStore:
         """See `Store.add`."""
         write = self._flusher.write
         digests = {each.name: each.digest for each in await self.batches()}
-        number, last = await write(partial(manifests.begin, batch=batch, now=now))
-        batch = replace(batch, number=number)
+        stock = await write(partial(manifests.begin, batch=batch, now=now))
+        batch = replace(batch, number=stock.batch)
         new = 0
         try:
             for part in specs:
-                new += await write(partial(manifests.put, batch=batch, specs=part, now=now))
+                new += await write(
+                    partial(manifests.put, batch=batch, stock=stock, specs=part, now=now)
+                )
         except Exception:
             digest = digests.get(batch.name, "")
-            await write(partial(manifests.undo, batch=batch, last=last, digest=digest))
+            await write(partial(manifests.undo, stock=stock, digest=digest))
             raise
-        orphaned = await write(partial(manifests.finish, batch=batch, now=now))
-        kept = await write(partial(manifests.total, batch=batch)) - new - orphaned
-        return batch, Added(new=new, kept=kept, orphaned=orphaned)
+        orphaned = await write(partial(manifests.finish, batch=batch, stock=stock, now=now))
+        return batch, Added(new=new, kept=stock.kept, orphaned=orphaned)
 
     async def batches(self) -> list[Batch]:
         """See `Store.batches`."""
@@ -159,9 +171,15 @@ class SqliteStore:
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
-    async def claim_open(self, batches: Sequence[int], now: float) -> list[Claimed]:
+    async def carriers(self, batches: Sequence[int]) -> set[str]:
+        """See `Store.carriers`."""
+        return await self._flusher.write(lambda c: claims.carriers(c, batches))
+
+    async def claim_open(
+        self, batches: Sequence[int], now: float, after: int = 0, limit: int = OPEN_PAGE
+    ) -> list[Claimed]:
         """See `Store.claim_open`."""
-        return await self._flusher.write(lambda c: claims.open_jobs(c, batches, now))
+        return await self._flusher.write(lambda c: claims.open_jobs(c, batches, now, after, limit))
 
     async def claim_queued(self, batch: int, now: float, limit: int) -> list[Claimed]:
         """See `Store.claim_queued`."""
@@ -187,13 +205,14 @@ class SqliteStore:
 
     async def counts(self, batches: Sequence[int]) -> dict[tuple[int, str, State], int]:
         """See `Store.counts`."""
-        return await self._flusher.write(lambda c: claims.counts(c, batches))
+        moment = Moment(self._folder)  # before the first await, so that it is that of the call
+        return await asyncio.to_thread(moment.counts, batches)
 
     # -- providers -----------------------------------------------------------------------------------------------
 
-    async def recent_submits(self, provider: str, since: float) -> list[float]:
+    async def recent_submits(self, provider: str, since: float, now: float) -> list[float]:
         """See `Store.recent_submits`."""
-        return await self._flusher.write(lambda c: claims.recent_submits(c, provider, since))
+        return await self._flusher.write(lambda c: claims.recent_submits(c, provider, since, now))
 
     async def provider_state(self, provider: str) -> ProviderState:
         """See `Store.provider_state`."""

@@ -32,7 +32,9 @@ def times(folder: str, jobs: int) -> dict[str, float]:
     found = {
         "claim": _median(lambda _: claims.queued(connection, 1, now, 64)),
         "min(due)": _median(lambda _: claims.next_queued(connection, [1])),
-        "recent submits": _median(lambda _: claims.recent_submits(connection, "fal", now + 3600)),
+        "recent submits": _median(
+            lambda _: claims.recent_submits(connection, "fal", now + 3600, now + 7200)
+        ),
     }
     waiting = claims.queued(connection, 1, now, REPEAT)
 

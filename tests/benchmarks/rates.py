@@ -64,7 +64,7 @@ def drive(takes: Callable[[float], bool], restart: bool, seed: int) -> tuple[int
             answered, intended = heapq.heappop(answers)
             known[intended] = answered
             limiter.answered(answered)
-            limiter.accepted(now)
+            limiter.accepted()
             limiter.left()
         if not killed and now >= START + TIME / 2:
             killed = True

@@ -170,6 +170,17 @@ def test_wishes_that_make_no_sense(call: Call, sim: Sim, wrong: tuple[str, str])
     assert sim.requests == []
 
 
+def test_one_path_for_two_jobs_is_found_before_anything_is_sent(
+    call: Call, sim: Sim, place: Path
+) -> None:
+    """Two jobs that would write the same file end the command with 2, without a request."""
+    (place / "film.yaml").write_text(MANIFEST + "output: same\n", "utf-8")
+    said = call("--providers", sim.providers, "run", "film.yaml")
+    assert said.code == 2
+    assert "both write" in said.err
+    assert sim.requests == []
+
+
 def test_until_is_the_next_such_time() -> None:
     """07:00 is this morning's before seven, and tomorrow's from seven on."""
     seven = next_moment("07:00", 1_800_000_000.0)

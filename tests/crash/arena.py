@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +62,11 @@ class ForkServer:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls) -> AsyncIterator[ForkServer]:
-        """Start one; it ends with the block."""
+    async def started(cls, env: Mapping[str, str]) -> AsyncIterator[ForkServer]:
+        """Start one, with more in its environment; it ends with the block."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.crash.forkserver", cwd=REPOSITORY,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env={**os.environ, **env},
         )  # fmt: skip
         try:
             yield cls(process)
@@ -139,7 +139,11 @@ class Arena:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, root: Path, servers: int = 2, settings: Settings = QUICK
+        cls,
+        root: Path,
+        servers: int = 2,
+        settings: Settings = QUICK,
+        env: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Arena]:
         """Open it under `root`."""
         begin = time.time()
@@ -147,7 +151,8 @@ class Arena:
             sim = await stack.enter_async_context(Simulator(settings, clock=SharedClock(begin).now))
             sim.write_files(root / "sim")
             started = [
-                await stack.enter_async_context(ForkServer.started()) for _ in range(servers)
+                await stack.enter_async_context(ForkServer.started(env or {}))
+                for _ in range(servers)
             ]
             yield cls(root, sim, started, begin)
 

@@ -47,6 +47,7 @@ def _be(life: Life) -> None:
     try:
         log = os.open(Path(life.folder) / "stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 2)
+        os.environ.update(life.disk)
         with sweeping(life):
             code = live(life)
     finally:

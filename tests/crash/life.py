@@ -9,7 +9,7 @@ import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,9 @@ class Life:
     """What a process is told: where to work, and where to end.
 
     It ends at `place` in some `way`, or is killed at its n-th `operation` (SQL statements and file calls), or cancelled
-    at its n-th `step` (of any task). `slice` jobs are stored at a time; `upgrade` adds a newer schema; `sabotage` makes
-    the runner forget what a crash leaves behind, so that the tests can be tested.
+    at its n-th `step` (of any task). `disk` is told to a preloaded disk that fails. `slice` jobs are stored at a time;
+    `upgrade` adds a newer schema; `sabotage` makes the runner forget what a crash leaves behind, so that the tests can
+    be tested.
     """
 
     folder: str
@@ -66,6 +67,7 @@ class Life:
     way: str = "kill"
     operation: int = 0
     step: int = 0
+    disk: dict[str, str] = field(default_factory=dict)
     slice: int = 0
     upgrade: bool = False
     sabotage: bool = False

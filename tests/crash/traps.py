@@ -19,7 +19,6 @@ from runner.clock import Clock
 from runner.engine import Engine
 from runner.events import Accepted, Event, Finished, Intended, Saved
 from runner.files import Files
-from runner.files.part import Part
 from runner.http import Http, Stream
 from runner.job import Job, State
 from runner.keys import Keys
@@ -121,9 +120,9 @@ class TrappedStore(SqliteStore):
         super().__init__(folder, now)
         self._trap = trap
 
-    async def claim_open(self, batches: Sequence[int], now: float) -> list[Claimed]:
+    async def claim_open(self, batches: Sequence[int], now: float, *page: int) -> list[Claimed]:
         """See `Store.claim_open`."""
-        claims = await super().claim_open(batches, now)
+        claims = await super().claim_open(batches, now, *page)
         await self._trap.here(Place.TAKEN_OVER)
         return claims
 
@@ -168,13 +167,8 @@ class TrappedHttp(Http):
             await self._trap.here(Place.LOOKED_UP)
         return answer
 
-    def _session(
-        self,
-        timeout: aiohttp.ClientTimeout,
-        connector: aiohttp.TCPConnector,
-        *middlewares: aiohttp.ClientMiddlewareType,
-    ) -> aiohttp.ClientSession:
-        session = super()._session(timeout, connector, *middlewares)
+    def _session(self, *parts: Any, **more: Any) -> aiohttp.ClientSession:
+        session = super()._session(*parts, **more)
         watch = aiohttp.TraceConfig()
         watch.on_request_headers_sent.append(self._headers_sent)
         watch.on_request_chunk_sent.append(self._chunk_sent)
@@ -228,8 +222,8 @@ class TrappedFiles(Files):
         self._trap = trap
         self._loop = asyncio.get_running_loop()
 
-    def _publish(self, part: Part, output: str, number: int, taken: frozenset[Path]) -> Any:
+    def _publish(self, *args: Any) -> Any:
         self._trap.here_in_thread(Place.SYNCED, self._loop)
-        saved = super()._publish(part, output, number, taken)
+        saved = super()._publish(*args)
         self._trap.here_in_thread(Place.NAMED, self._loop)
         return saved

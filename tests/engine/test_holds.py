@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from runner.causes import Cause
 from runner.events import Accepted, Cancelled, Refused, Rejected
 from runner.job import State
@@ -90,35 +88,3 @@ async def test_an_empty_account_does_not_stop_what_is_paid_for(tmp_path: Path) -
         states = await night.states()
         assert states[State.DONE] == len(sim.ledger) >= 3
         assert states[State.DONE] + states[State.QUEUED] == 10
-
-
-@pytest.mark.parametrize("status", [500, 503])
-async def test_a_bad_moment_is_not_believed_at_once(tmp_path: Path, status: int) -> None:
-    """A result that fails with a server's error once or twice is asked for again, and the clip comes home."""
-    result = "/fal-ai/kling-video/requests/????????-????-????-????-????????????"
-    fault = Fault("server-error-on-poll", path=result, times=2, arg=status)
-    async with simulator(faults=[fault]) as sim:
-        night = Night(tmp_path, provider_at(sim, "fal"), specs(FAL_MODEL, 1))
-        await night.run()
-        assert await night.states() == {State.DONE: 1}
-
-
-async def test_a_failure_of_a_cancelled_job_ends_its_watch(tmp_path: Path) -> None:
-    """Server errors about a job that we gave up end quietly: nothing is bought, and no run breaks on them."""
-    result = "/fal-ai/kling-video/requests/????????-????-????-????-????????????"
-    slow = replace(QUICK, run=Latency("fixed", 10.0))
-    async with simulator(slow, [Fault("server-error-on-poll", path=result, arg=503)]) as sim:
-        night = Night(tmp_path, provider_at(sim, "fal"), specs(FAL_MODEL, 1))
-        running = asyncio.create_task(night.run())
-        await night.until(lambda: bool(night.events(Accepted)))
-        assert night.engine is not None
-        night.engine.stop()
-        await running
-        async with SqliteStore(StateFolder(tmp_path), night.clock.now()) as store:
-            (claim,) = await store.claim_open([1], night.clock.now())
-            now = night.clock.now()
-            await store.record(claim.job, Cancelled("by us"), now, now, watch=True)
-        for _ in range(6):
-            await night.run()
-        assert await night.states() == {State.CANCELLED: 1}
-        assert len(sim.ledger) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from runner.budget import Money
 from runner.errors import ManifestError
 from runner.job import job_key
 from runner.limits import Limits, Rate
-from runner.manifest import count, load
+from runner.manifest import Draft, count, load
 
 from .conftest import HEAD, NOW, PNG
 
@@ -171,6 +173,44 @@ prompts:
     assert ids[8] == "My-shot"
     assert ids[9] == f"My-shot-{specs[9].key[:6]}"
     assert len(set(ids)) == len(ids)
+
+
+def test_ids_differ_where_keys_begin_alike(folder: Any) -> None:
+    """The second of two jobs whose keys begin with the same eight characters is called by twelve of its own."""
+    first, second = folder.specs("prompts: [take 10751, take 61644]\n")
+    assert first.key[:8] == second.key[:8] == first.id
+    assert second.id == second.key[:12]
+
+
+def test_an_id_that_looks_like_a_key_is_nobody_elses(folder: Any) -> None:
+    """Who writes the id that another job would get from its key gets it, or a longer one if he comes second."""
+    (plain,) = folder.specs("prompts: [plain]\n")
+    written = f"{{prompt: other, id: '{plain.id.upper()}'}}"
+    taken, longer = folder.specs(f"prompts: [{written}, plain]\n")
+    assert (taken.id, longer.id) == (plain.id.upper(), plain.key[:12])
+    kept, changed = folder.specs(f"prompts: [plain, {written}]\n")
+    assert (kept.id, changed.id) == (plain.id, f"{plain.id.upper()}-{changed.key[:6]}")
+
+
+def test_nothing_is_kept_of_a_job_but_digests(folder: Any) -> None:
+    """Twice as many jobs take the same memory while they are made, and some bytes more for each."""
+
+    def jobs_of(count: int) -> Iterator[Draft]:
+        folder.write("rows.txt", "".join(f"take {at} {'x' * 500}\n" for at in range(count)))
+        drafts: Iterator[Draft] = folder.expand("prompts: [{from: rows.txt}]\n")
+        return drafts
+
+    def peak(jobs: int) -> int:
+        drafts = jobs_of(jobs)
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in drafts) == jobs
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert sum(1 for _ in jobs_of(2_000)) == 2_000  # fills the caches that there are
+    assert peak(2_000) - peak(1_000) < 1_000 * 200
 
 
 def test_keys_are_those_of_the_job_module(folder: Any) -> None:

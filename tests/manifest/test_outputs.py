@@ -123,3 +123,6 @@ def test_digests_are_known_once(digests: list[bytes]) -> None:
     for digest in digests:
         assert compact.add(digest) == (digest not in known)
         known.add(digest)
+    assert len(compact) == len(known)
+    for start in (digest[:size] for digest in known for size in (2, 4, 16)):
+        assert compact.count(start, 3) == min(3, sum(each.startswith(start) for each in known))

@@ -235,6 +235,23 @@ def test_an_expired_token_is_renewed_once_for_a_paid_request_too() -> None:
     assert (polled, len(asked)) == (Progressed("running"), 2)
 
 
+def test_a_token_is_renewed_for_the_time_that_kling_says_it_is() -> None:
+    """With the refusal comes Kling's own time, and the new token is asked for with it."""
+    dated = replace(EXPIRED, headers={"date": "Fri, 15 Jan 2027 08:00:00 GMT"})
+    _, asked = talk(DIRECT.submit(ORDER), dated)
+    assert [one.server_now for one in asked] == [None, 1_800_000_000.0]
+    _, asked = talk(DIRECT.submit(ORDER), EXPIRED)
+    assert asked[1].server_now is None
+
+
+@pytest.mark.parametrize("code", [1003, 1004])
+def test_a_token_that_stays_refused_points_at_the_clock(code: int) -> None:
+    """Not valid yet, or not any more, twice in a row: the message asks whether this machine's clock is right."""
+    refused, _ = talk(DIRECT.submit(ORDER), answer({"code": code, "message": "no"}, 401))
+    assert isinstance(refused, Refused)
+    assert "clock" in refused.detail
+
+
 def test_a_fixed_key_is_not_renewed() -> None:
     """Without minted tokens, the same key would only be refused again."""
     _, asked = talk(FRONTED.submit(ORDER), EXPIRED)

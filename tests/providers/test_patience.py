@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.providers import retry_after
@@ -61,4 +61,15 @@ def test_any_two_dates_are_a_wait_within_an_hour(until: object, now: object) -> 
 
     headers = {"retry-after": format_datetime(until), "date": format_datetime(now)}  # type: ignore[arg-type]
     wait = retry_after(headers)
+    assert wait is None or 0 <= wait <= 3600
+
+
+@pytest.mark.soak
+@settings(max_examples=10_000)
+@given(
+    st.text(alphabet="0123456789+-.eE GMTWedOct:,\u0667", max_size=40), st.sampled_from([NOW, ""])
+)
+def test_text_like_a_wait_is_one_or_nothing(text: str, date: str) -> None:
+    """What looks like seconds or like a date, ten thousand times."""
+    wait = retry_after({"retry-after": text, "date": date})
     assert wait is None or 0 <= wait <= 3600

@@ -25,6 +25,7 @@ from runner.job import State, transition
 from runner.providers import Dialect, Fal, Kling, Order, dialect_for, presets
 from runner.providers.codes import GATEWAY as GATEWAY_CODES
 from runner.providers.codes import KLING as KLING_CODES
+from runner.providers.phases import Phase, phase_of
 from runner.wire import Response
 from tests.providers.talk import NATIVE, TEXT, recorded, talk
 
@@ -122,6 +123,22 @@ def test_a_success_is_never_called_a_refusal(
     exchange = dialect.submit(Order(model, {"prompt": "x"}, "ref-1"))
     event, _ = talk(exchange, Response(status, {}, data))
     assert isinstance(event, Accepted | Finished | Unclear)
+
+
+@given(word=st.text(min_size=1, max_size=30).filter(lambda word: bool(word.strip())))
+def test_a_word_is_only_an_end_if_it_is_known_as_one(word: str) -> None:
+    """Whatever a provider calls how far a job is: what nobody here knows is asked about again, and noted."""
+    fal, kling = DIALECTS[0][0], DIALECTS[1][0]
+    bodies = [
+        {"status": word, "request_id": "id-1"},
+        {"code": 0, "data": {"task_id": "id-1", "task_status": word}},
+    ]
+    for dialect, model, body in ((fal, TEXT, bodies[0]), (kling, NATIVE, bodies[1])):
+        reply = Response(200, {}, json.dumps(body).encode())
+        event, _ = talk(dialect.poll(dialect.remote(model, "id-1")), reply)
+        if phase_of(word) is Phase.UNKNOWN:
+            assert isinstance(event, Progressed)
+            assert event.note.startswith("unknown status word")
 
 
 @pytest.mark.parametrize("seed", sorted(recorded("seeds")))

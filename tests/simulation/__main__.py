@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from tests.simulation.campaign import live_through
+from tests.simulation.campaign import live_through, live_through_many
 from tests.simulation.night import Night
 from tests.simulation.plan import Plan
 
@@ -19,18 +18,28 @@ def main() -> int:
     )
     parser.add_argument("--nights", type=int, help="how many, one seed after the other")
     parser.add_argument(
+        "--json",
+        action="store_true",
+        help="live through the nights in this process, figures as JSON",
+    )
+    parser.add_argument(
         "--digests", action="store_true", help="print the hash of each night's trace"
     )
     args = parser.parse_args()
-    if args.nights is not None:
-        figures = live_through(range(args.seed, args.seed + args.nights))
-        print(figures.as_json() if not sys.stdout.isatty() else figures)
-        return 1 if figures.broken else 0
+    seeds = range(args.seed, args.seed + (args.nights or 4))
     if args.digests:
-        for seed in range(args.seed, args.seed + 4):
+        for seed in seeds:
             print(seed, Night(Plan.draw(seed)).run().digest)
         return 0
-    night = Night(Plan.draw(args.seed), verbose=args.verbose)
+    if args.nights is not None:
+        figures = live_through(seeds) if args.json else live_through_many(args.seed, args.nights)
+        print(figures.as_json() if args.json else figures)
+        return 1 if figures.broken else 0
+    return _one(args.seed, verbose=args.verbose)
+
+
+def _one(seed: int, *, verbose: bool) -> int:
+    night = Night(Plan.draw(seed), verbose=verbose)
     result = night.run()
     print(f"seed {result.seed}: {result.problem or 'all promises kept'}")
     print(

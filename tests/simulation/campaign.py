@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -16,8 +17,15 @@ from tests.simulation.night import Night, Result
 from tests.simulation.plan import Plan
 
 ROOT = Path(__file__).parents[2]
-CHUNK = 250
-"""Nights of one process."""
+CHUNK = 50
+"""Nights of one process, and between two lines of progress of each."""
+_KINDS = {
+    "provider": "lies",
+    "road": "requests lost",
+    "disk": "disk",
+    "time": "time",
+    "people": "people",
+}
 
 
 @dataclass(slots=True)
@@ -66,22 +74,35 @@ class Figures:
         values["broken"] = {int(seed): problem for seed, problem in values["broken"].items()}
         return cls(**values)
 
+    @property
+    def promises(self) -> str:
+        """In how many nights each promise was broken, the three that matter most always."""
+        found = Counter(problem.partition(":")[0] for problem in self.broken.values())
+        names = ["bought twice", "lost", "over budget", *sorted(found)]
+        return ", ".join(f"{found[name]} {name}" for name in dict.fromkeys(names))
+
+    @property
+    def line(self) -> str:
+        """One line for somebody who waits."""
+        return f"{self.nights:6} nights, {self.lives} lives, {self.accepted} tasks accepted: {self.promises}"
+
+    def _sum(self, kind: str) -> int:
+        return sum(count for name, count in self.counts.items() if name.startswith(f"{kind}: "))
+
     def __str__(self) -> str:
-        """The figures, and the nights to look at with the command that shows them."""
-        faults = {
-            kind: count for kind, count in sorted(self.counts.items()) if kind[:8] != "request:"
-        }
-        polls = sum(self.counts[f"request: {kind}"] for kind in ("status", "result", "fetch"))
-        total = (
-            f"{self.nights} nights of {self.hours:.0f} virtual hours in {self.seconds:.0f} processor seconds,"
-            f" {self.lives} lives, {self.accepted} tasks accepted, {polls} polls,"
-            f" {self.counts['request: media']} downloads"
+        """The figures, with a row for a table, and the nights to look at with the command that shows them."""
+        sums = ", ".join(f"{self._sum(kind)} {title}" for kind, title in _KINDS.items())
+        row = (
+            f"| {self.nights:,} nights, {self.hours:,.0f} virtual hours, {self.lives:,} lives of which"
+            f" {self.counts['life: killed']:,} ended by kill and {self.counts['life: disk']:,} by the disk;"
+            f" faults: {sums} | {self.accepted:,} tasks accepted, {self.promises} |"
         )
         lines = [
-            total,
+            row,
             f"jobs: {dict(sorted(self.states.items()))}",
-            f"{sum(faults.values())} faults and events: {faults}",
+            f"{self.seconds:.0f} processor seconds",
         ]
+        lines += [f"{count:8} {name}" for name, count in sorted(self.counts.items())]
         lines += [
             f"seed {seed}: {problem}\n    python -m tests.simulation {seed} -v"
             for seed, problem in sorted(self.broken.items())
@@ -101,24 +122,29 @@ def live_through(seeds: Iterable[int]) -> Figures:
 
 
 def live_through_many(first: int, nights: int) -> Figures:
-    """The same over as many processes as there are processors, each for a while."""
+    """The same over as many processes as there are processors; says on stderr how far it is."""
     figures = Figures()
     workers = os.cpu_count() or 1
     size = min(CHUNK, -(-nights // workers))
-    chunks = [
-        (start, min(size, first + nights - start)) for start in range(first, first + nights, size)
-    ]
-    while chunks:
-        running = [_start(*chunks.pop(0)) for _ in range(min(workers, len(chunks)))]
-        for process, (out, err) in [(process, process.communicate()) for process in running]:
-            if process.returncode not in (0, 1) or not out:
-                raise RuntimeError(err[-2000:])
-            figures.merge(Figures.from_json(out))
+    with ThreadPoolExecutor(workers) as pool:
+        parts = [
+            pool.submit(_apart, start, min(size, first + nights - start))
+            for start in range(first, first + nights, size)
+        ]
+        for part in as_completed(parts):
+            before = figures.nights // 100
+            figures.merge(part.result())
+            if figures.nights // 100 > before:
+                print(figures.line, file=sys.stderr, flush=True)
     return figures
 
 
-def _start(first: int, nights: int) -> subprocess.Popen[str]:
+def _apart(first: int, nights: int) -> Figures:
+    """Live through some nights in a process of their own."""
     command = [sys.executable, "-m", "tests.simulation", str(first), "--nights", str(nights)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    done = subprocess.run(
+        [*command, "--json"], cwd=ROOT, capture_output=True, text=True, check=False
     )
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise RuntimeError(done.stderr[-2000:])
+    return Figures.from_json(done.stdout)

@@ -34,7 +34,10 @@ class Stalled(AssertionError):
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """The loop. `start` is its first second; `kill_at` counts callbacks until the process dies (None: never)."""
+    """The loop. `start` is its first second; `kill_at` counts callbacks until the process dies (None: never).
+
+    `heard` is called when an answer of the database's thread was handed over.
+    """
 
     def __init__(self, start: float, rng: random.Random, kill_at: int | None = None) -> None:
         super().__init__()
@@ -50,6 +53,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._work: dict[asyncio.Future[Any], Callable[[], Any]] = {}
         self._turns = 0
         self.steps = 0
+        self.heard: Callable[[], None] = lambda: None
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -113,6 +117,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _hand_over(self) -> None:
         callback, args = self._held_back.popleft()
         callback(*args)
+        self.heard()
 
     def _do_work(self, future: asyncio.Future[Any]) -> None:
         work = self._work.pop(future)

@@ -8,16 +8,18 @@ A request that left arrives, whatever becomes of whoever sent it: letters on the
 - `unanswered`: it arrives, and its answer is lost.
 - `slow`: request and answer take up to 20 seconds each way.
 - `doubled`: somebody on the road sends it twice, and the second answer comes back.
+
+And a lie of the provider that the simulator does not know: a receipt that names the id of an earlier job.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import aiohttp
 from yarl import URL
@@ -26,18 +28,45 @@ from runner.simulator import Fault, desk
 from runner.simulator.reply import Call, Reply
 from runner.simulator.systems import locate
 from runner.simulator.world import World
-from tests.simulation.plan import HOST, Plan
+from tests.simulation.plan import DISK, HOST, Plan
 from tests.simulation.sky import DAWN, Sky, Trace
 
 LATEST = 8.0
 """Seconds after which nothing that was sent arrives any more."""
-_OURS = {"disk-full", "unreachable"}
+_OURS = {*DISK, "unreachable"}
 _PATHS = {"server-error-on-poll": ("*/status", "*/v1/*")}
+KEYS = {
+    "WINFULL_API_KEY": "sk-canary-winfull",
+    "QUICKROUTER_API_KEY": "sk-canary-quickrouter",
+    "UNIAPI_API_KEY": "sk-canary-uniapi",
+    "KLING_GATEWAY_API_KEY": "sk-canary-gateway",
+    "FAL_KEY": "canary:fal",
+    "KLING_ACCESS_KEY": "sim-access",
+    "KLING_SECRET_KEY": "sim-secret",
+}
+"""Every key there is; no two alike."""
+
+
+class Wrong(Protocol):
+    """Ends the night: `promise` in a few words that are counted, and what happened."""
+
+    def __call__(self, promise: str, text: str) -> NoReturn:
+        """End it."""
+
+
+class Watch(Protocol):
+    """Looks at every request, when it leaves and when it was answered (`before` it, so many tasks were known)."""
+
+    def leaving(self, letter: Letter) -> None:
+        """A request leaves."""
+
+    def arrived(self, letter: Letter, before: int) -> None:
+        """A request was answered."""
 
 
 @dataclass(order=True, slots=True)
 class Letter:
-    """A request on its way. `at` is when it arrives."""
+    """A request on its way. `at` is when it arrives, `life` counts the processes: which one sent it."""
 
     at: float
     number: int
@@ -45,16 +74,18 @@ class Letter:
     url: URL = field(compare=False)
     headers: Mapping[str, str] = field(compare=False)
     body: bytes = field(compare=False)
+    life: int = field(compare=False)
     copy: bool = field(default=False, compare=False)
     reply: Reply | None = field(default=None, compare=False)
 
 
 class Network:
-    """Carries requests to the simulator's desk in the order in which they arrive."""
+    """Carries requests to the simulator's desk in the order in which they arrive.
 
-    def __init__(
-        self, plan: Plan, sky: Sky, trace: Trace, wrong: Callable[[str], NoReturn]
-    ) -> None:
+    `receipts` are the ids that the rows hold, by seller and protocol: those that a receipt may repeat.
+    """
+
+    def __init__(self, plan: Plan, sky: Sky, trace: Trace, wrong: Wrong) -> None:
         self.plan = plan
         self.sky = sky
         self.trace = trace
@@ -63,8 +94,11 @@ class Network:
         self.world.base_url = f"https://{HOST}"
         self.world.other_host = "https://elsewhere.example"
         self.counts: Counter[str] = Counter()
-        self.arrived: Callable[[Letter, int], None] = lambda _letter, _before: None
+        self.life = 0
+        self.watch: Watch | None = None
+        self.receipts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self._dice = random.Random(f"road {plan.seed}")
+        self._lies = random.Random(f"lies {plan.seed}")
         self._mail: list[Letter] = []
         self._number = 0
         self._season: tuple[object, ...] | None = None
@@ -110,7 +144,7 @@ class Network:
 
     def fate(self, url: URL, method: str) -> str:
         """What becomes of a request on the road."""
-        system = _system(url)
+        system = system_of(url)
         if self.in_window("unreachable", system):
             return self._hit("unreachable")
         if self.calm:
@@ -140,8 +174,13 @@ class Network:
     ) -> Letter:
         """Send a letter on its way; it arrives in `delay` seconds."""
         self._number += 1
-        letter = Letter(self.sky.truth + delay, self._number, method, url, headers, body)
+        at = self.sky.truth + delay
+        letter = Letter(at, self._number, method, url, headers, body, self.life)
+        if self.watch is not None:
+            self.watch.leaving(letter)
         heapq.heappush(self._mail, letter)
+        if self.sky.loop is not None:
+            self.sky.loop.call_later(delay + 1e-5, self.deliver)
         return letter
 
     def deliver(self) -> None:
@@ -151,12 +190,12 @@ class Network:
             self._turn_season()
             before = len(self.world.ledger)
             letter.reply = self._answer(letter)
-            self.arrived(letter, before)
+            if self.watch is not None:
+                self.watch.arrived(letter, before)
+            letter.reply = self._repeated(letter.reply, before)
 
     def _answer(self, letter: Letter) -> Reply:
         url, headers = letter.url, letter.headers
-        if url.raw_host != HOST and "Authorization" in headers:
-            self.wrong(f"a key went to {url.raw_host}")
         system, path = locate(self.world.settings.systems, url.path)
         assert system is not None
         call = Call(system, letter.method, path, url.query, headers, letter.body, self.sky.truth)
@@ -167,6 +206,19 @@ class Network:
         status = "dropped" if reply.delivery.drop else reply.status
         self.trace.write(f"{letter.method} {path} {status} {' '.join(call.faults)}".rstrip())
         return reply
+
+    def _repeated(self, reply: Reply, before: int) -> Reply:
+        """Now and then, let a receipt name the id of an earlier job; the ledger knows better."""
+        if len(self.world.ledger) == before or self.calm:
+            return reply
+        task = self.world.ledger[before]
+        known = self.receipts[task.system, task.protocol]
+        if not known or self._lies.random() >= self.plan.repeats:
+            return reply
+        self.counts["provider: repeated-id"] += 1
+        return reply.but(
+            body=reply.body.replace(task.id.encode(), self._lies.choice(known).encode())
+        )
 
 
 def unreachable(host: str) -> aiohttp.ClientConnectorError:
@@ -182,6 +234,7 @@ class _Where:
     is_ssl: bool = True
 
 
-def _system(url: URL) -> str:
+def system_of(url: URL) -> str:
+    """The seller that an address belongs to."""
     parts = url.path.split("/")
     return parts[2] if len(parts) > 2 else ""

@@ -8,25 +8,26 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from runner.causes import Cause
 from runner.engine import Ending, Stopped
 from runner.job import Spec
-from runner.providers import Provider
 from runner.simulator.task import FOREVER
 from tests.simulation.audit import Audit
-from tests.simulation.life import Life, full_disk, quiet_graves
+from tests.simulation.life import Life, quiet_graves
 from tests.simulation.loop import Killed, watched_threads
-from tests.simulation.network import Network
-from tests.simulation.plan import Plan, make_spec
+from tests.simulation.network import Network, Wrong
+from tests.simulation.plan import SELLERS, Plan, Shop, Terms, make_spec, money
 from tests.simulation.sky import DAWN, Sky, Trace
 
 BOUND = 8 * 3600.0
 """Seconds after the last fault within which everything has to end."""
-LIVES = 40
+LIVES = 60
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -54,7 +55,7 @@ class Night:
         self.trace = Trace(self.sky, verbose=verbose)
         self.net = Network(plan, self.sky, self.trace, self._wrong)
         self.audit = Audit(plan, self.net)
-        self.net.arrived = self.audit.arrived
+        self.net.watch = self.audit
         self._dice = random.Random(f"people {plan.seed}")
         self._shops = list(plan.shops)
         self._specs: dict[str, list[Spec]] = {}
@@ -67,18 +68,12 @@ class Night:
             name = shop.batch.name
             self._specs[name] = [make_spec(shop.model, name, index) for index in range(jobs)]
             self._dropped[name] = []
-            # Room for what an edit of the manifest may add.
-            self.audit.names |= {
-                spec.prompt: (name, spec.id)
-                for spec in (make_spec(shop.model, name, index) for index in range(jobs + 200))
-            }
 
     def run(self) -> Result:
         """Live through it."""
         begun = time.perf_counter()
         random.seed(self.plan.seed)  # the jitter of retries
-        logging.getLogger("runner").setLevel(logging.CRITICAL)
-        with quiet_graves():
+        with quiet_graves(), self._listening():
             lives = self._run()
         return Result(
             self.plan.seed, self._problem, self.trace.digest, time.perf_counter() - begun,
@@ -90,7 +85,7 @@ class Night:
         memory = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
         root = Path(tempfile.mkdtemp(prefix="night-", dir=memory))
         try:
-            with watched_threads(), full_disk(self.net):
+            with watched_threads():
                 self._live(root)
         except Killed:
             assert self._problem
@@ -104,35 +99,52 @@ class Night:
         self._lives.clear()
         return lives
 
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """While this is open, a failure that the program only logs is one that nobody has thought of."""
+        log, handler = logging.getLogger("runner"), _Ear(self._wrong)
+        log.addHandler(handler)
+        log.propagate = False
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.propagate = True
+
     def _live(self, root: Path) -> None:
         """Start the program again and again, as a person or cron would, until nothing is left to do."""
-        kills, shakes, quiet = list(self.plan.kills), list(self.plan.shakes), 0
+        kills, shakes = list(self.plan.kills), list(self.plan.shakes)
+        terms, quiet = list(self.plan.terms), 0
         end: Ending | str = ""
         for number in range(LIVES):
             life = self._begin(root / f"{number}")
             if self.net.calm:
                 quiet += 1
                 self.sky.skew = 0.0
+            faults = quiet == 0
             end = life.live(
                 self._shops,
                 self._specs,
-                {provider.name: provider for provider in self._providers()},
-                shakes if quiet == 0 else [],
-                kills.pop() if kills and quiet == 0 else None,
+                terms.pop() if terms and faults else Terms(),
+                shakes if faults else [],
+                kills.pop() if kills and faults else None,
                 max(0.0, self.plan.calm_at - (self.sky.truth - DAWN)) + BOUND,
             )
-            self._end(end)
-            if (self._done(end) and (quiet or not (kills or shakes))) or (
-                quiet > 3 and self._full(end)
-            ):
+            done = self._done(end)
+            # All is done, and nobody has anything in store: the next one who looks does so when all is well.
+            self._end(end, until_calm=done and not (kills or shakes or terms))
+            if quiet and (done or (quiet > 3 and self._full(end))):
                 break
             if quiet > 3:
-                self._wrong(f"it does not end, although nothing is wrong: {end}")
-        jumps = any(shake.name != "stop" for shake in self.plan.shakes)
-        self.audit.finish(jumps=jumps, full=self._full(end))
+                self._wrong("does not end", f"although nothing is wrong: {end}")
+        else:
+            self._wrong("does not end", f"{LIVES} lives were not enough")
+        self.audit.finish(full=self._full(end))
+        self.audit.rates()
 
     def _begin(self, home: Path) -> Life:
         """Start the program on what the one before left."""
+        self.net.life = len(self._lives)
         if self._lives:
             self._edit()
             self._lives[-1].leave_to(home)
@@ -143,7 +155,7 @@ class Night:
         self._lives.append(life)
         return life
 
-    def _end(self, end: Ending | str) -> None:
+    def _end(self, end: Ending | str, *, until_calm: bool) -> None:
         """Write down how a life ended, look at what it left, and let some time pass."""
         word = end if isinstance(end, str) else end.stopped.value
         held = "" if isinstance(end, str) else " ".join(sorted(end.held))
@@ -153,9 +165,11 @@ class Night:
             raise Killed
         self.audit.everything()
         pause = self._dice.choice([1.0, 20.0, 300.0, 1800.0])
-        self.sky.end_life(
-            max(pause, 1800.0) if held else pause
-        )  # who was refused waits before trying again
+        if held:
+            pause = max(pause, 1800.0)  # who was refused waits before trying again
+        if until_calm:
+            pause = max(pause, self.plan.calm_at - (self.sky.truth - DAWN))
+        self.sky.end_life(pause)
 
     def _done(self, end: Ending | str) -> bool:
         """Whether the night is over: nothing is left that a run could do."""
@@ -175,11 +189,9 @@ class Night:
             for name, cause in end.held.items()
         )
 
-    def _providers(self) -> list[Provider]:
-        return [*self.plan.others, *(shop.provider for shop in self.plan.shops)]
-
     def _edit(self) -> None:
-        """Change the manifest: some jobs leave it, some come back, some are new."""
+        """Change the manifests: lines leave and come back and are new; another seller, or more money."""
+        self._shops = [self._revised(shop) for shop in self._shops]
         if self._dice.random() < 0.6:
             return
         self.net.counts["people: manifest edited"] += 1
@@ -196,9 +208,34 @@ class Night:
                 make_spec(shop.model, name, known + more) for more in range(self._dice.randrange(3))
             ]
 
-    def _wrong(self, text: str) -> NoReturn:
+    def _revised(self, shop: Shop) -> Shop:
+        """The head of a manifest, now and then changed."""
+        batch = shop.batch
+        seller = self._dice.choice(SELLERS[shop.model])
+        if self._dice.random() < 0.15 and seller != batch.provider:
+            self.net.counts["people: provider changed"] += 1
+            batch = replace(batch, provider=seller)
+        if self._dice.random() < 0.1 and batch.budget is not None:
+            self.net.counts["people: budget raised"] += 1
+            batch = replace(batch, budget=batch.budget + money(5))
+        return replace(shop, batch=batch)
+
+    def _wrong(self, promise: str, text: str) -> NoReturn:
         """A promise was broken: the night ends here."""
         if not self._problem:
-            self._problem = text
-            self.trace.write(f"WRONG {text}")
+            self._problem = f"{promise}: {text}"
+            self.trace.write(f"WRONG {self._problem}")
         raise Killed
+
+
+class _Ear(logging.Handler):
+    """Hears what the program logs as an error."""
+
+    def __init__(self, wrong: Wrong) -> None:
+        super().__init__(logging.ERROR)
+        self._wrong = wrong
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """End the night."""
+        why = record.exc_info[1] if record.exc_info else None
+        self._wrong("breaks", f"{record.getMessage()}: {why!r}")

@@ -1,4 +1,4 @@
-"""What a night will be like, drawn from its seed: who sells, what goes wrong at which rate, and when."""
+"""What a night will be like, drawn from its seed: who sells, what goes wrong, how often and when, what people do."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from runner.job import Spec, job_key
 from runner.limits import Limits, Rate
 from runner.providers import Provider, presets
 from runner.simulator import Fault, Settings
-from runner.simulator.settings import Latency, RateLimit
+from runner.simulator.settings import Latency
 from runner.store import Batch
 
 HOST = "sim.example"
 PRICE = Decimal("0.35")
-FAL = ("fal", "winfull", "quickrouter", "uniapi")
 FAL_MODEL = "fal-ai/kling-video/v2.5-turbo/pro/text-to-video"
-KLING = {
-    "kling": "v1/videos/text2video",
-    "kling-gateway": "kling/v1/videos/text2video",
-    "quickrouter": "kling/v1/videos/text2video",
+KLING_MODEL = "v1/videos/text2video"
+GATEWAY_MODEL = f"kling/{KLING_MODEL}"
+SELLERS = {
+    FAL_MODEL: ("fal", "winfull", "quickrouter", "uniapi"),
+    KLING_MODEL: ("kling",),
+    GATEWAY_MODEL: ("kling-gateway", "quickrouter", "winfull"),
 }
+"""Who sells what: a batch can be moved to another seller of its model."""
 _REMOTE_ID = (
     "*/" + "[0-9]" * 18
 )  # a look-up by our own reference must not be lied to: nobody could notice
@@ -38,10 +40,11 @@ _LIES: tuple[tuple[str, tuple[float | str | None, ...], str], ...] = (
     ("server-error-on-poll", (503, 500, 504), "*/v1/*"),
     ("nginx-error", (502, 504), "*"),
     ("content-refused", (None,), "*"),
-    ("redirect-302", ("https://elsewhere.example",), "*"),
-    ("redirect-307", ("https://elsewhere.example",), "*"),
+    *((f"redirect-{status}", ("https://elsewhere.example",), "*") for status in (301, 302, 307, 308)),
     *((f"accepted-then-{how}", (None,), "*")
-      for how in ("500", "502", "504", "408", "empty", "html", "truncated", "no-id", "hang")),
+      for how in ("500", "502", "504", "408", "empty", "html", "truncated", "no-id", "hang",
+                  "dropped")),
+    ("drop-before-accept", (None,), "*"),
     ("hang", (20, 3600), "*"),
     ("slow-answer", (5, 50), "*"),
     ("integer-ids", (None,), "*"),
@@ -82,8 +85,11 @@ _LIES: tuple[tuple[str, tuple[float | str | None, ...], str], ...] = (
 
 NETWORK = ("unreachable", "lost", "late", "unanswered", "slow", "doubled")
 """Faults of the road; see `network.py`."""
-_WINDOWS = ("disk-full", "disk-full", "out-of-money", "bad-key", "too-many", "no-channel", "unreachable", "media-503",
+DISK = ("disk-full", "disk-error")
+"""Faults of the disk; see `disk.py`."""
+_WINDOWS = ("out-of-money", "bad-key", "too-many", "no-channel", "unreachable", "media-503",
             "server-error-on-submit", "server-error-on-poll")  # fmt: skip
+_OUTAGES = ("unreachable", "nginx-error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +112,20 @@ class Shake:
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
-    """A provider and the batch that is bought from it."""
+class Terms:
+    """What is typed to start a life: `--budget`, `--until` (here: seconds from then on), `--limit`."""
 
-    provider: Provider
+    budget: Money | None = None
+    until: float | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A batch, and what it is made with."""
+
     model: str
     batch: Batch
-    rate: RateLimit | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +134,23 @@ class Plan:
 
     seed: int
     shops: tuple[Shop, ...]
-    others: tuple[Provider, ...]
+    providers: dict[str, Provider]
     jobs: int
     settings: Settings
     faults: tuple[Fault, ...]
+    repeats: float
+    """Share of receipts that name the id of an earlier job."""
     network: dict[str, float]
     windows: tuple[Window, ...]
     shakes: tuple[Shake, ...]
     kills: tuple[int, ...]
+    terms: tuple[Terms, ...]
     calm_at: float
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the calendar jumps, or the machine sleeps."""
+        return any(shake.name != "stop" for shake in self.shakes)
 
     @classmethod
     def draw(cls, seed: int) -> Plan:
@@ -148,17 +169,20 @@ class Plan:
             price=float(PRICE),
             log_limit=0,
         )
-        first = _fal_shop(dice, jobs, expiry)
-        shops = (first, _kling_shop(dice, jobs, expiry, first.provider.name))
-        others = tuple(
-            _provider(name, expiry)
-            for name in FAL
-            if name not in {shop.provider.name for shop in shops}
+        names = sorted({name for sellers in SELLERS.values() for name in sellers})
+        providers = {name: _provider(dice, name, expiry) for name in names}
+        shops = (
+            _shop(dice, FAL_MODEL, "reef", jobs),
+            _shop(dice, dice.choice([KLING_MODEL, KLING_MODEL, GATEWAY_MODEL]), "dune", jobs),
         )
+        sellers = [shop.batch.provider for shop in shops]
+        windows = _windows(dice, calm_at, sellers) + _outage(dice, calm_at, sellers)
+        calm_at = max([calm_at, *(window.end for window in windows)])
         return cls(
-            seed, shops, others, jobs, settings, _faults(dice), _road(dice),
-            _windows(dice, calm_at, shops), _shakes(dice, calm_at),
-            tuple(int(10 ** dice.uniform(1.5, 4.5)) for _ in range(dice.choice([0, 1, 2, 3, 5]))), calm_at,
+            seed, shops, providers, jobs, settings, _faults(dice),
+            dice.choice([0.0, 0.0, 0.03, 0.2]), _road(dice), windows, _shakes(dice, calm_at),
+            tuple(int(10 ** dice.uniform(1.5, 4.5)) for _ in range(dice.choice([0, 1, 2, 3, 5]))),
+            tuple(_terms(dice, jobs) for _ in range(dice.choice([0, 0, 1, 2, 3]))), calm_at,
         )  # fmt: skip
 
 
@@ -171,51 +195,45 @@ def make_spec(model: str, batch: str, index: int) -> Spec:
     return Spec(key, batch, key[:8], index, 0, model, body, f"{batch}/{index:04}.${{{{ ext }}}}")
 
 
-def _provider(name: str, expiry: float | None, limits: Limits | None = None) -> Provider:
+def _provider(dice: random.Random, name: str, expiry: float | None) -> Provider:
     """A system's preset, led to the simulator."""
     preset = presets()[name]
-    price = Price(per_job=PRICE)
+    rate = dice.choice([None, None, Rate(10, 60.0), Rate(5, 10.0)])
     return replace(
         preset,
         base_url=f"https://{HOST}/as/{name}",
-        prices=dict.fromkeys((FAL_MODEL, *KLING.values()), price),
-        limits=limits or Limits(),
+        prices=dict.fromkeys(SELLERS, Price(per_job=PRICE)),
+        limits=Limits(
+            submits=rate, in_flight=dice.choice([None, 5, 30]), posts=dice.choice([1, 8])
+        ),
         fal=replace(preset.fal, result_lifetime=expiry),
         kling=replace(preset.kling, result_lifetime=expiry),
     )
 
 
-def _shop(
-    dice: random.Random, name: str, model: str, batch: str, jobs: int, expiry: float | None
-) -> Shop:
-    rate = dice.choice([None, None, RateLimit(10, 60.0, "sliding"), RateLimit(5, 10.0, "sliding")])
-    limits = Limits(
-        submits=Rate(rate.count, rate.window) if rate else None,
-        in_flight=dice.choice([None, 5, 30]),
-        posts=dice.choice([1, 8]),
-    )
+def _shop(dice: random.Random, model: str, batch: str, jobs: int) -> Shop:
     share = dice.choice([None, None, 0.3, 0.8])
-    budget = (
-        None if share is None else Money.of(PRICE * int(jobs * share / 2) + Decimal("0.10"), "USD")
-    )
     return Shop(
-        _provider(name, expiry, limits),
         model,
         Batch(
-            batch, f"{batch}.yaml", "digest", name,
-            on_doubt=dice.choice(["hold", "hold", "resubmit"]), timeout=dice.choice([3600.0, 7200.0]), budget=budget,
+            batch, f"{batch}.yaml", "digest", dice.choice(SELLERS[model]),
+            on_doubt=dice.choice(["hold", "hold", "resubmit"]), timeout=dice.choice([3600.0, 7200.0]),
+            budget=None if share is None else money(int(jobs * share / 2)),
         ),
-        rate,
     )  # fmt: skip
 
 
-def _fal_shop(dice: random.Random, jobs: int, expiry: float | None) -> Shop:
-    return _shop(dice, dice.choice(FAL), FAL_MODEL, "reef", jobs, expiry)
+def money(jobs: int) -> Money:
+    """Enough for so many jobs, and not for one more."""
+    return Money.of(PRICE * jobs + Decimal("0.10"), "USD")
 
 
-def _kling_shop(dice: random.Random, jobs: int, expiry: float | None, taken: str) -> Shop:
-    name = dice.choice([name for name in ("kling", "kling", *KLING) if name != taken])
-    return _shop(dice, name, KLING[name], "dune", jobs, expiry)
+def _terms(dice: random.Random, jobs: int) -> Terms:
+    return Terms(
+        dice.choice([None, money(dice.randint(0, jobs))]),
+        dice.choice([None, 10 ** dice.uniform(1.0, 3.5)]),
+        dice.choice([None, None, dice.randint(1, jobs)]),
+    )
 
 
 def _faults(dice: random.Random) -> tuple[Fault, ...]:
@@ -231,14 +249,28 @@ def _road(dice: random.Random) -> dict[str, float]:
     return {name: 10 ** dice.uniform(-2.5, -1.3) for name in chosen}
 
 
-def _windows(dice: random.Random, calm_at: float, shops: tuple[Shop, ...]) -> tuple[Window, ...]:
+def _windows(dice: random.Random, calm_at: float, sellers: list[str]) -> tuple[Window, ...]:
+    """Times of trouble, most of them early, where most of the work is."""
     found = []
-    for _ in range(dice.choice([0, 1, 2, 4])):
-        start = dice.uniform(0, calm_at)
+    for _ in range(dice.choice([0, 1, 2, 3])):
+        start = calm_at * dice.random() ** 2
         end = min(calm_at, start + 10 ** dice.uniform(1.0, 3.3))
-        system = dice.choice(["*", *(shop.provider.name for shop in shops)])
+        system = dice.choice(["*", *sellers])
         found.append(Window(start, end, dice.choice(_WINDOWS), system))
+    for _ in range(dice.choice([0, 0, 1, 2])):
+        start = dice.uniform(0, 900)
+        found.append(Window(start, start + 10 ** dice.uniform(1.5, 2.9), dice.choice(DISK), "*"))
     return tuple(found)
+
+
+def _outage(dice: random.Random, calm_at: float, sellers: list[str]) -> tuple[Window, ...]:
+    """Now and then nobody is there for hours, or nothing but a front proxy's error page."""
+    if dice.random() > 0.15:
+        return ()
+    start = dice.uniform(0, calm_at)
+    hours = dice.uniform(1.0, 8.0)
+    name, system = dice.choice(_OUTAGES), dice.choice(["*", *sellers])
+    return (Window(start, start + hours * 3600, name, system),)
 
 
 def _shakes(dice: random.Random, calm_at: float) -> tuple[Shake, ...]:

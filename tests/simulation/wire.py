@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,8 +28,7 @@ class Wire:
     async def close(self) -> None:
         """Nothing is open."""
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self,
         method: str,
         url: URL,
@@ -39,21 +37,19 @@ class Wire:
         headers: Mapping[str, str],
         allow_redirects: bool,
         trace_request_ctx: SimpleNamespace,
-    ) -> AsyncIterator[Answer]:
+    ) -> Asked:
         """Send a request and wait for its answer."""
         assert not allow_redirects
-        reply = await self._exchange(method, url, headers, data or b"", trace_request_ctx)
-        yield Answer(reply, url, self._net)
+        return Asked(self._exchange(method, url, headers, data or b"", trace_request_ctx))
 
-    async def get(self, url: URL, *, headers: Mapping[str, str], allow_redirects: bool) -> Answer:
-        """Ask for a result."""
+    def get(self, url: URL, *, headers: Mapping[str, str], allow_redirects: bool) -> Asked:
+        """Ask a question, or for a result."""
         assert not allow_redirects
-        reply = await self._exchange("GET", url, headers, b"", SimpleNamespace(left=False))
-        return Answer(reply, url, self._net)
+        return Asked(self._exchange("GET", url, headers, b"", SimpleNamespace(left=False)))
 
     async def _exchange(
         self, method: str, url: URL, headers: Mapping[str, str], body: bytes, sent: SimpleNamespace
-    ) -> Reply:
+    ) -> Answer:
         net, patience = self._net, self._patience or 1e9
         fate = net.fate(url, method)
         await asyncio.sleep(net.delay(""))
@@ -83,7 +79,7 @@ class Wire:
         await self._travel_back(reply, fate, patience - (net.sky.awake - begun))
         if net.sky.suspends != suspends and net.throw(0.7):
             raise aiohttp.ServerDisconnectedError
-        return reply
+        return Answer(reply, url, net)
 
     async def _travel_back(self, reply: Reply, fate: str, left: float) -> None:
         wait = reply.delivery.hang + self._net.delay(fate)
@@ -93,6 +89,22 @@ class Wire:
         await asyncio.sleep(wait)
         if reply.delivery.drop or fate == "unanswered":
             raise aiohttp.ServerDisconnectedError
+
+
+class Asked:
+    """Stands for what `aiohttp` returns at once: to be awaited, or to be entered."""
+
+    def __init__(self, exchange: Coroutine[Any, Any, Answer]) -> None:
+        self._exchange = exchange
+
+    def __await__(self) -> Generator[Any, Any, Answer]:
+        return self._exchange.__await__()
+
+    async def __aenter__(self) -> Answer:
+        return await self._exchange
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
 
 
 class Answer:
@@ -106,10 +118,15 @@ class Answer:
         self.headers = dict(reply.headers)
         if not reply.delivery.no_length:
             self.headers.setdefault("Content-Length", str(len(reply.body)))
+        self.content_length = None if reply.delivery.no_length else len(reply.body)
         self.content = self
 
     def close(self) -> None:
         """Nothing is open."""
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return b"".join([piece async for piece in self.iter_any()])
 
     async def iter_any(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes."""
@@ -137,6 +154,5 @@ class WireHttp(Http):
     def _connector(self, **settings: Any) -> Any:
         del settings
 
-    def _session(self, timeout: aiohttp.ClientTimeout, connector: Any, *middlewares: Any) -> Any:
-        del connector, middlewares
+    def _session(self, timeout: aiohttp.ClientTimeout, *_: Any, **__: Any) -> Any:
         return Wire(self._network, timeout.total)

@@ -75,6 +75,11 @@ class Client:
             return await self.ask(system, "GET", f"{task.model}/{task.id}")
         return await self.ask(system, "GET", f"/{task.home}/requests/{task.id}{what}")
 
+    async def cancel(self, system: str = "fal", number: int = -1) -> Answer:
+        """Ask for one of the accepted tasks to be stopped."""
+        task = self.sim.ledger[number]
+        return await self.ask(system, "PUT", f"/{task.home}/requests/{task.id}/cancel")
+
     async def finish(self, system: str = "fal", number: int = -1) -> Answer:
         """Let time pass until a task has ended, then fetch its result."""
         self.clock.now = self.sim.ledger[number].end_at + 0.01

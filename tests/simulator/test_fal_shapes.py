@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
+
 import pytest
 
 from runner.simulator import Fault, Settings
@@ -209,3 +211,32 @@ async def test_a_platform_failure_names_its_type(start: Start) -> None:
     assert (status["status"], status["error_type"]) == ("COMPLETED", "startup_timeout")
     assert (result.status, result.json["error_type"]) == (504, "startup_timeout")
     assert not client.sim.ledger[0].billed(client.clock.now)
+
+
+async def test_a_result_can_be_an_error_of_the_platform(start: Start) -> None:
+    """COMPLETED without an error, then a result of 500 to 504 with its type; the next answer is the file."""
+    client = await start(Fault("result-error", times=1, arg="runner_incomplete_response"))
+    await client.buy()
+    broken = await client.finish()
+    assert "error" not in (await client.poll()).json
+    assert (broken.status, broken.headers["X-Fal-Error-Type"]) == (
+        502,
+        "runner_incomplete_response",
+    )
+    assert broken.json["error_type"] == "runner_incomplete_response"
+    assert (await client.finish()).json["video"]["url"]
+
+
+async def test_a_cancellation_can_come_to_nothing(start: Start) -> None:
+    """What is taken note of may finish all the same, and is billed then."""
+    client = await start(Fault("cancel-ignored"))
+    await client.buy()
+    assert (await client.cancel()).status == 202
+    assert (await client.finish()).json["video"]["url"]
+    assert client.sim.ledger[0].billed(client.clock.now)
+
+
+async def test_an_answer_says_what_time_it_is_there(client: Client) -> None:
+    """The `Date` of an answer is the simulator's time, not the machine's."""
+    bought = await client.buy()
+    assert parsedate_to_datetime(bought.headers["Date"]).timestamp() == int(client.clock.now)

@@ -206,6 +206,9 @@ async def test_every_kind_of_fault_can_fire(start: Start) -> None:
             await client.poll("any", task.serial - 1, "")
             with contextlib.suppress(aiohttp.ClientPayloadError):
                 await client.ask("any", "GET", f"{client.sim.url}/media/any/{task.id}.mp4")
+        await client.buy("any")
+        if client.sim.ledger:
+            await client.cancel("any")
         await client.sim.deliver_webhooks()
         if not client.sim.faults[0]["fired"]:
             silent.append(name)

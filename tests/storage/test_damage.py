@@ -69,7 +69,7 @@ async def use(root: Path) -> int:
         await store.latencies()
         for name in {batch.provider for batch in batches}:
             await store.provider_state(name)
-            await store.recent_submits(name, 0.0)
+            await store.recent_submits(name, 0.0, 0.0)
     return max(found, report.total)
 
 

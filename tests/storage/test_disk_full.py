@@ -77,7 +77,7 @@ async def test_full_in_a_download(tmp_path: Path) -> None:
         err = (tmp_path / "first.err").read_text()
         assert codes == [9, 0], (err, (tmp_path / "second.err").read_text())
         assert "disk_full" in err
-        assert "free some space, then" in " ".join(err.split())
+        assert "free some space or see to the disk, then" in " ".join(err.split())
         assert set(shop.bought().values()) == {1}
         assert "done" not in shop.states(tmp_path / "first")
         assert shop.states(tmp_path / "second") == {"done": 2}

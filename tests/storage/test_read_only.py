@@ -13,9 +13,9 @@ from tests.storage.shop import NO_NAMESPACE, QUICK, SLOW, Ended, Shop, namespace
 pytestmark = pytest.mark.skipif(not namespace(), reason=NO_NAMESPACE)
 
 
-async def read_only(shop: Shop, *commands: list[str]) -> list[Ended]:
-    """Run commands, one after the other, while the state folder is on a read-only disk."""
-    state = shlex.quote(str(shop.state))
+async def read_only(shop: Shop, *commands: list[str], folder: str = "") -> list[Ended]:
+    """Run commands, one after the other, while the state folder, or a folder in it, is on a read-only disk."""
+    state = shlex.quote(str(shop.state / folder))
     ended = []
     for command in commands:
         script = f"mount --bind {state} {state} && mount -o remount,bind,ro {state} && exec {shlex.join(command)}"
@@ -32,6 +32,17 @@ async def test_read_only_folder_refuses_before_anything_is_sent(tmp_path: Path) 
         assert ended.code == 9, ended
         assert "can't be used for state" in ended.err
         assert "--state DIR" in ended.err
+        assert len(sim.log) == 0
+
+
+async def test_read_only_outputs_refuse_before_anything_is_sent(tmp_path: Path) -> None:
+    """Outputs that can't be written, in a state folder that can: exit 9, no request made."""
+    async with Simulator(QUICK) as sim:
+        shop = Shop.opened(sim, tmp_path, 2)
+        (shop.state / "outputs").mkdir(parents=True)
+        (ended,) = await read_only(shop, shop.run_command(), folder="outputs")
+        assert ended.code == 9, ended
+        assert "can't be used for state" in ended.err
         assert len(sim.log) == 0
 
 

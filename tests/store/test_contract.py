@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from runner.events import (
     Absent,
     Accepted,
     Artifact,
+    Cancelled,
     Finished,
     Gone,
     Intended,
@@ -26,7 +28,7 @@ from runner.events import (
     Unclear,
 )
 from runner.job import IllegalTransition, Job, Spec, State, advanced
-from runner.store import Added, Batch, Intent, SqliteStore
+from runner.store import Added, Batch, Claimed, Intent, SqliteStore
 from runner.store.reader import reading
 from tests.conftest import T0, make_spec
 
@@ -35,7 +37,7 @@ BATCH = Batch(name="film", manifest="film.yaml", digest="d1", provider="winfull"
 
 async def add(store: SqliteStore, count: int = 3, batch: Batch = BATCH) -> tuple[Batch, Added]:
     """Store a batch of so many jobs."""
-    return await store.add(batch, [[make_spec(i) for i in range(count)]], T0)
+    return await store.add(batch, [[make_spec(i, batch=batch.name) for i in range(count)]], T0)
 
 
 def intended(job: Job, price: int | None = 350_000) -> Intended:
@@ -106,6 +108,29 @@ async def test_a_first_manifest_that_fails_leaves_no_batch(store: SqliteStore) -
     assert await store.batches() == []
 
 
+async def test_storing_keeps_no_job_in_memory(store: SqliteStore) -> None:
+    """Twice as many slices take the same memory, for new jobs and for known ones; there is no table in memory."""
+
+    def slices(count: int) -> Iterator[list[Spec]]:
+        for at in range(count):
+            yield [make_spec(at * 50 + number, filler="x" * 2_000) for number in range(50)]
+
+    async def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            await store.add(BATCH, slices(count), T0)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    await peak(2)  # fills the caches that there are
+    for _ in ("new", "known"):
+        once = await peak(10)
+        assert await peak(20) - once < 500 * 50
+    query = "SELECT name FROM temp.sqlite_master"
+    assert await store._flusher.write(lambda c: c.execute(query).fetchall()) == []
+
+
 async def test_an_intent_is_durable_before_it_is_acted_on(store: SqliteStore) -> None:
     """After `intend`, whoever opens the store finds the job in the air: in doubt."""
     batch, _ = await add(store, 1)
@@ -126,6 +151,56 @@ async def test_a_job_is_intended_once(store: SqliteStore) -> None:
         *(store.intend(claim.job, intended(claim.job), 1, T0) for _ in range(5))
     )
     assert sorted(outcomes) == [Intent.DURABLE, *[Intent.STALE] * 4]
+
+
+async def test_jobs_in_the_air_are_taken_up_in_pages(store: SqliteStore) -> None:
+    """Page by page every job in the air comes once, with its new fence: of all batches, cancelled ones too."""
+    film, _ = await add(store, 3)
+    other, _ = await add(store, 3, replace(BATCH, name="other"))
+    numbers = [film.number, other.number]
+    for batch in numbers:
+        for claim in await store.claim_queued(batch, T0, 3):
+            job = await send(store, claim.job, 1)
+            await store.record(job, Accepted(Remote(f"r{job.number}")), T0, T0)
+    loaded = await store.load(2)
+    assert loaded is not None
+    await store.record(loaded.job, Cancelled("no more"), T0, T0, watch=True)
+    found: list[Claimed] = []
+    while page := await store.claim_open(numbers, T0, found[-1].job.number if found else 0, 2):
+        assert len(page) <= 2
+        found += page
+    assert [(claim.job.number, claim.job.fence) for claim in found] == [(n, 2) for n in range(1, 7)]
+    assert [claim.job.state for claim in found].count(State.CANCELLED) == 1
+    assert await store.carriers(numbers) == {"winfull"}
+    assert await store.carriers([0]) == set()
+
+
+async def test_addresses_that_the_first_version_wrote_are_read(store: SqliteStore) -> None:
+    """A job in the air keeps its paths, whether version 0.1.0 wrote its row or this one."""
+    batch, _ = await add(store, 1)
+    [claim] = await store.claim_queued(batch.number, T0, 1)
+    remote = Remote("r1", {"status": "/q/r1/status", "result": "/q/r1"})
+    await store.record(await send(store, claim.job, 1), Accepted(remote), T0, T0)
+    [now] = await store.claim_open([batch.number], T0)
+    first = '{"id":"r1","paths":{"result":"/q/r1","status":"/q/r1/status"}}'
+    await store._flusher.write(lambda c: c.execute("UPDATE job SET remote = ?", (first,)))
+    [then] = await store.claim_open([batch.number], T0)
+    assert now.job.remote == then.job.remote == remote
+
+
+async def test_counts_are_of_the_moment_of_the_call(store: SqliteStore) -> None:
+    """What is written while the jobs are counted is not in the counts, and does not wait for them."""
+    batch, _ = await add(store, 3)
+    (claim,) = await store.claim_queued(batch.number, T0, 1)
+    counts, outcome = await asyncio.gather(
+        store.counts([batch.number]), store.intend(claim.job, intended(claim.job), 1, T0)
+    )
+    assert outcome is Intent.DURABLE
+    assert counts == {(batch.number, "winfull", State.QUEUED): 3}
+    assert await store.counts([batch.number]) == {
+        (batch.number, "winfull", State.QUEUED): 2,
+        (batch.number, "winfull", State.SUBMITTING): 1,
+    }
 
 
 async def test_a_write_with_an_old_fence_changes_nothing(store: SqliteStore) -> None:
@@ -298,12 +373,16 @@ async def test_queued_jobs_follow_the_manifest_to_another_provider(store: Sqlite
 
 
 async def test_recent_submits_are_known_after_a_restart(store: SqliteStore) -> None:
-    """The attempts of the last window are there for the limiter, oldest first."""
+    """The last window's attempts are there for the limiter; one without an answer may have arrived just now."""
     batch, _ = await add(store, 3)
     for number, claim in enumerate(await store.claim_queued(batch.number, T0, 3)):
-        await store.intend(claim.job, intended(claim.job), 1, T0 + number)
-    assert await store.recent_submits("winfull", T0 + 0.5) == [T0 + 1, T0 + 2]
-    assert await store.recent_submits("fal", T0) == []
+        event = intended(claim.job)
+        await store.intend(claim.job, event, 1, T0 + number)
+        if number == 1:
+            sent = advanced(claim.job, State.SUBMITTING, event, T0 + number, event.send_by)
+            await store.record(sent, Unclear("reset"), T0 + 4, None)
+    assert await store.recent_submits("winfull", T0 + 0.5, T0 + 9) == [T0 + 4, T0 + 9]
+    assert await store.recent_submits("fal", T0, T0 + 9) == []
 
 
 async def test_a_cancelled_writer_leaves_no_open_transaction(store: SqliteStore) -> None:

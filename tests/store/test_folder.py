@@ -58,8 +58,9 @@ def test_a_folder_that_can_not_be_is_refused_before_anything_is_sent(tmp_path: P
 def test_a_folder_in_place_of_the_database_is_refused(folder: StateFolder) -> None:
     """Whatever stands where the database should be is not removed."""
     folder.database.mkdir(parents=True)
+    folder.prepare()
     with pytest.raises(StoreError, match="can't be used for state"):
-        folder.prepare()
+        folder.begin()
     assert folder.database.is_dir()
 
 

@@ -1,0 +1,110 @@
+"""A provider that is away for hours: nothing is lost, hardly anything is asked, and the run goes on by itself."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from runner.causes import Cause
+from runner.engine import Stopped
+from runner.engine.lane import Lane
+from runner.events import Delayed
+from runner.job import State
+from runner.providers import presets
+from runner.simulator import Fault
+from tests.engine.night import FAL_MODEL
+from tests.engine.virtual import HOUR, MINUTE, LongNight
+
+KLING_MODEL = "v1/videos/text2video"
+BOTH = pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        pytest.param("fal", FAL_MODEL, id="fal"),
+        pytest.param("kling", KLING_MODEL, id="kling", marks=pytest.mark.soak),
+    ],
+)
+DOWN = [Fault("nginx-error", arg=503)]
+BEGIN = 200.0
+
+
+@BOTH
+def test_two_hours_without_a_connection(tmp_path: Path, name: str, model: str) -> None:
+    """Fifty jobs at work and fifty queued: none fails, the provider is tried once a minute, and all are made after."""
+    end = BEGIN + 2 * HOUR
+    night = LongNight(tmp_path, name, model, 100, outage=(BEGIN, end))
+    ending = night.live()
+    assert ending.stopped is Stopped.NOTHING_LEFT
+    assert night.states == {"done": 100}
+    assert len(night.world.ledger) == 100
+    settled = night.asked_between(BEGIN + 15 * MINUTE, end)
+    tries = 1 + sum(two.at - one.at > 20.0 for one, two in pairwise(settled))
+    assert tries <= 105  # minutes; each try is three attempts at a connection, within seconds
+    assert len(settled) <= 3 * tries
+    assert night.asked_between(end, end + 2 * MINUTE)
+
+
+@BOTH
+def test_six_hours_of_server_errors(tmp_path: Path, name: str, model: str) -> None:
+    """A proxy's 503 for everything, all night: under 400 requests, nothing stuck, at work again within two minutes."""
+    end = BEGIN + 6 * HOUR
+    night = LongNight(tmp_path, name, model, 100, outage=(BEGIN, end), how=DOWN)
+    ending = night.live()
+    assert ending.stopped is Stopped.NOTHING_LEFT
+    assert night.states == {"done": 100}
+    assert len(night.world.ledger) == 100
+    assert len(night.asked_between(BEGIN, end)) < 400
+    resumed = [at for at, job, _ in night.seen if at >= end and job.state is State.READY]
+    assert resumed[0] < end + 2 * MINUTE
+
+
+def test_few_jobs_outlast_an_outage(tmp_path: Path) -> None:
+    """Each of four jobs is the one that tries, again and again for hours: no useless answer is held against it."""
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 4, outage=(60.0, 6 * HOUR), how=DOWN)
+    night.live()
+    assert night.states == {"done": 4}
+
+
+def test_an_outage_leaves_few_in_doubt(tmp_path: Path) -> None:
+    """With nothing at work to be asked about, submits try, seldom: most jobs stay queued, and are made after."""
+    end = 6 * HOUR
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 40, outage=(0.0, end), how=DOWN)
+    night.live()
+    assert night.states["in_doubt"] <= 20
+    assert night.states["in_doubt"] + night.states["done"] == 40
+    assert len(night.asked_between(0.0, end)) <= 20
+
+
+def test_queued_jobs_wait_for_a_connection(tmp_path: Path) -> None:
+    """No connection from the start: submits that are not sent try once a minute, for free, and nothing is in doubt."""
+    end = 2 * HOUR
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 10, outage=(0.0, end))
+    night.live()
+    assert night.states == {"done": 10}
+    assert len(night.asked_between(0.0, end)) <= 130
+    assert night.asked_between(end, end + 2 * MINUTE)
+
+
+def test_a_job_that_always_fails_holds_up_no_other(tmp_path: Path) -> None:
+    """One job at work whose status is an error of the server for ever ends as stuck; those behind it are made."""
+    poison = [Fault("server-error-on-poll", arg=503)]
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 4, in_flight=1, first=poison)
+    ending = night.live()
+    assert ending.stopped is Stopped.NOTHING_LEFT
+    assert night.states == {"running": 1, "done": 3}
+
+
+def test_a_lane_says_why_it_waits() -> None:
+    """While the provider is away a lane names that as the reason, and lets questions try before submits."""
+    lane = Lane(presets()["fal"])
+    assert lane.room(0.0).wait == 0.0
+    for job in range(3):
+        lane.outage.learn(Delayed(Cause.PROVIDER_ERROR, provider_wide=True), job, 0.0)
+    assert 0.0 < lane.room(0.0).wait <= 5.0
+    assert "no answer" in lane.room(0.0).why
+    lane.polls.append(1)
+    assert lane.room(60.0).wait == math.inf
+    assert 0.0 < lane.wait(0.0, may_poll=True, may_submit=True) <= 5.0
+    assert lane.wait(60.0, may_poll=True, may_submit=True) == 0.0
