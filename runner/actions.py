@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from runner.budget import Money
-from runner.causes import Cause
+from runner.causes import FETCHABLE, Cause
 from runner.clock import Clock
 from runner.errors import UsageError
 from runner.events import Accepted, Cancelled, Delayed, Event, Gone, Rejected, Requeued
+from runner.files import Files, part_tag
 from runner.http import Http
 from runner.job import Job, State, advanced
 from runner.providers import Provider, dialect_for, price
@@ -24,15 +25,7 @@ from runner.store import SqliteStore, StateFolder
 from runner.store.reader import reading
 from runner.verification import Checked, Verdict, set_aside
 
-# Paid for, made, and not on disk: to look again costs nothing, to send again would pay a second time.
-FETCHABLE = frozenset({
-    Cause.EXPIRED,
-    Cause.CORRUPT_MEDIA,
-    Cause.TOO_LARGE,
-    Cause.DOWNLOAD_FAILED,
-    Cause.FOREIGN_URL,
-    Cause.LOST_REMOTE,
-})  # fmt: skip
+_WITH_PARTS = (State.SUBMITTING, State.IN_DOUBT, State.RUNNING, State.READY, State.FAILED)
 # Answers to "stop it" after which it may as well be given up: the provider will not stop it.
 _CANT_STOP = frozenset({Cause.NOT_PERMITTED, Cause.LOST_REMOTE})
 _KEPT = "if it completes, the next run keeps the clip"
@@ -123,6 +116,20 @@ class Actions:
                 else:
                     done.append(await self._record(store, job, event, "will be fetched again"))
         return done
+
+    async def sweep(self) -> int:
+        """Remove what broken downloads left and no job can go on with; says how many files."""
+        async with self._store() as store:
+            with reading(self._folder) as reader:
+                assert reader is not None
+                numbers = [batch.number for batch in await store.batches()]
+                needed = {
+                    part_tag(job.spec.key, job.attempt)
+                    for job in reader.jobs(numbers, _WITH_PARTS)
+                    if job.state is not State.FAILED or job.cause in FETCHABLE
+                }
+            files = Files(self._folder.outputs, self._clock)
+            return await asyncio.to_thread(files.sweep_parts, needed)
 
     # -- doubt -----------------------------------------------------------------------------------------------------
 

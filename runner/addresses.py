@@ -48,9 +48,8 @@ _SIX_TO_FOUR = IPv6Network("2002::/16")
 
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_PLAIN_PATH = re.compile(
-    r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+"
-)  # nothing to encode, and no way upwards
+# Nothing to encode, and no way upwards.
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+")
 _CLEAN = re.compile(r"[!-\[\]-~]+")  # printable ASCII without space and backslash
 
 

@@ -150,3 +150,13 @@ _TABLE: dict[Cause, tuple[str, str]] = {
         "nothing to do",
     ),
 }
+
+FETCHABLE = frozenset({
+    Cause.EXPIRED,
+    Cause.CORRUPT_MEDIA,
+    Cause.TOO_LARGE,
+    Cause.DOWNLOAD_FAILED,
+    Cause.FOREIGN_URL,
+    Cause.LOST_REMOTE,
+})  # fmt: skip
+"""Paid for, made, and not on disk: to look again costs nothing, to send again would pay a second time."""

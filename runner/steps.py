@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,14 @@ class Edges:
     clock: Clock
 
 
-async def converse(http: Http, provider: Provider, exchange: Exchange) -> Event:
-    """Carry a dialect's conversation to the network and back.
+class _RightExpired(Exception):
+    """The time in which a submit may leave is over."""
+
+
+async def converse(
+    http: Http, provider: Provider, exchange: Exchange, allowed: Callable[[], bool] = lambda: True
+) -> Event:
+    """Carry a dialect's conversation to the network and back; `allowed` is asked before each request.
 
     Raises:
         TransportError: a request got no answer.
@@ -44,6 +50,8 @@ async def converse(http: Http, provider: Provider, exchange: Exchange) -> Event:
     try:
         request = next(exchange)
         while True:
+            if not allowed():
+                raise _RightExpired
             request = exchange.send(await http.send(provider, request))
     except StopIteration as stop:
         event: Event = stop.value
@@ -77,10 +85,14 @@ async def submit(
     other stands still while the machine sleeps.
     """
     send_by, ends = right
-    if edges.clock.now() > send_by or edges.clock.monotonic() > ends:
-        return Refused(Cause.NO_CONNECTION, "the right to send had expired", retry_after=0.0)
+
+    def in_time() -> bool:
+        return edges.clock.now() <= send_by and edges.clock.monotonic() <= ends
+
     try:
-        return await converse(edges.http, provider, dialect.submit(order))
+        return await converse(edges.http, provider, dialect.submit(order), in_time)
+    except _RightExpired:  # before the first request, or after one that was refused for its token
+        return Refused(Cause.NO_CONNECTION, "the right to send had expired", retry_after=0.0)
     except KeyMissing as error:
         return Refused(Cause.BAD_KEY, str(error), provider_wide=True)
     except NotSent as error:

@@ -16,6 +16,8 @@ LIFE = 1800.0
 """Seconds until a token expires; the provider accepts no longer life."""
 _SET_BACK = 300.0
 _OFF = 60.0  # seconds between two clocks that are no matter of the network
+_BELIEVED = 2 * 86400.0
+"""Whoever names a time gets a token for it, which it could use when that time comes: so not for any time."""
 
 
 def mint(access: str, secret: str, now: float) -> str:
@@ -32,7 +34,8 @@ class TokenCache:
 
     A token that the provider did not like (asked for with `fresh`) is replaced by one minted as if it were five
     minutes ago: that is valid for a server whose clock is behind ours ("not valid yet"), and for any other as well.
-    Where the provider's own time is known and ours is off by more than a minute, its time is used from then on.
+    Where the refusal told the provider's own time and ours is off by more than a minute, but not by days, tokens are
+    minted for its time until the next refusal.
     """
 
     _tokens: dict[tuple[str, str], tuple[str, float, float]] = field(
@@ -58,7 +61,7 @@ class TokenCache:
             return known[0]
         if fresh:
             ahead = now if server_now is None else server_now
-            self._ahead[access] = ahead - now if abs(ahead - now) > _OFF else 0.0
+            self._ahead[access] = ahead - now if _OFF < abs(ahead - now) < _BELIEVED else 0.0
         back = _SET_BACK if fresh else 0.0
         token = mint(access, secret, now + self._ahead.get(access, 0.0) - back)
         self._tokens[access, secret] = (token, now, now + 0.8 * (LIFE - back))

@@ -107,9 +107,8 @@ def _names(path: str) -> tuple[str, ...]:
 
 def _follow(value: Any, names: Iterable[str]) -> Any:
     for name in names:
-        if isinstance(
-            value, dict
-        ):  # what JSON decodes to; asking for a Mapping costs ten times as much
+        # JSON decodes to dict; asking for a Mapping costs ten times as much.
+        if isinstance(value, dict):
             value = value.get(name)
         elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
             value = value[int(name)]

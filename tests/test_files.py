@@ -326,6 +326,33 @@ async def test_killed_process_loses_little(
     assert saved[0].sha256 == hashlib.sha256(shop.body).hexdigest()
 
 
+@pytest.mark.parametrize("left", [None, 100_000])
+async def test_part_that_somebody_takes_away_is_fetched_anew(
+    left: int | None, saver: Saver, shop: Shop, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removed or shortened while it grows, it is never filled up with zeros: an error, and then the whole file."""
+    original = download_module.Pace.count
+    came = 0
+
+    def count(self: download_module.Pace, size: int) -> None:
+        nonlocal came
+        original(self, size)
+        came += size
+        if 2_000_000 < came < 2_200_000:
+            for path in root.rglob("*.part"):
+                os.truncate(path, left) if left else path.unlink()
+
+    monkeypatch.setattr(download_module.Pace, "count", count)
+    shop.body = b"\xff\xfb\x90\x00" + random.Random(1).randbytes(
+        3_000_000
+    )  # an MP3: no index to miss
+    error = await failure(saver, shop.url)
+    assert (error.cause, error.again) == (Cause.DOWNLOAD_FAILED, True)
+    [saved] = await saver.save(shop.url)
+    assert (root / saved.path).read_bytes() == shop.body
+    assert saved.sha256 == hashlib.sha256(shop.body).hexdigest()
+
+
 async def test_whole_part_is_not_fetched_again(saver: Saver, shop: Shop, root: Path) -> None:
     """Where only the end of the answer was missing, the server confirms that nothing is left to fetch."""
     shop.length = False

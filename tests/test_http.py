@@ -28,11 +28,15 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from runner.causes import Cause
 from runner.clock import Clock
 from runner.errors import DownloadError, KeyMissing, MaybeSent, NotSent, TransportError, UsageError
+from runner.events import Refused
+from runner.files import Files
 from runner.http import BODY_CAP, Http, client
 from runner.http.guard import Guard
 from runner.http.results import _next_hop
 from runner.keys import Keys
+from runner.providers import Kling, Order
 from runner.providers.provider import Auth, Provider
+from runner.steps import Edges, submit
 from runner.wire import Request
 
 CANARY = "k3y-c4n4ry-0123456789"
@@ -48,6 +52,16 @@ class Quick(Clock):
         """Note the wait and go on."""
         assert 0 <= seconds < 10
         await asyncio.sleep(0)
+
+
+class Sleepy(Clock):
+    """The clock of a machine that was suspended for `slept` seconds."""
+
+    slept = 0.0
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return super().now() + self.slept
 
 
 def reply(status: int = 200, body: bytes = b"{}", /, **headers: str) -> bytes:
@@ -314,6 +328,25 @@ async def test_paid_request_is_sent_once_whatever_happens(
             await http.send(provider(witness.url), PAID)
         assert CANARY not in said(caught.value)
     assert len(witness.seen) == 1
+
+
+async def test_the_right_to_send_holds_for_the_second_try_too(start: Start, tmp_path: Path) -> None:
+    """Asleep while the token was refused: the request with the new one does not leave hours late."""
+    clock = Sleepy()
+
+    def refuse_and_sleep(_: int) -> bytes:
+        clock.slept += 8 * 3600.0
+        return reply(401, b'{"code": 1004, "message": "expired"}')
+
+    witness = await start(refuse_and_sleep)
+    kling = provider(witness.url, auth=Auth("JWT", "ACCESS", "SECRET"))
+    order = Order("v1/videos/text2video", {"prompt": "a lord"}, "ref-1")
+    right = (clock.now() + 30, clock.monotonic() + 30)
+    async with Http(KEYS, clock) as http:
+        edges = Edges(http, Files(tmp_path, clock), clock)
+        event = await submit(edges, kling, Kling(kling), order, right)
+    assert isinstance(event, Refused)
+    assert (event.detail, len(witness.seen)) == ("the right to send had expired", 1)
 
 
 async def test_paid_requests_never_share_a_connection(http: Http, start: Start) -> None:
@@ -643,6 +676,17 @@ async def test_result_redirects_end_after_five(http: Http, start: Start) -> None
     with pytest.raises(DownloadError, match="5 redirects"):
         await _body(http, provider(witness.url), f"{witness.url}/0")
     assert len(witness.seen) == 6
+
+
+async def test_a_result_is_asked_for_as_it_is(http: Http, start: Start) -> None:
+    """A server that offers a file in several forms is not asked for JSON, nor for a compressed one."""
+    witness = await start()
+    await _body(http, provider(witness.url), f"{witness.url}/x")
+    lines = witness.seen[0].decode().split("\r\n")
+    assert [line for line in lines if line.startswith("Accept")] == [
+        "Accept: */*",
+        "Accept-Encoding: identity",
+    ]
 
 
 async def test_result_is_not_unpacked(http: Http, start: Start) -> None:

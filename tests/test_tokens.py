@@ -86,6 +86,13 @@ def test_the_provider_s_clock_counts_where_ours_is_wrong(off: float) -> None:
     assert int(str(_claims(right)["nbf"])) <= NOW < int(str(_claims(right)["exp"]))
 
 
+@pytest.mark.parametrize("off", [3 * 86_400.0, -3 * 86_400.0, 2e9])
+def test_nobody_gets_a_token_for_a_far_time(off: float) -> None:
+    """A server that names a time years from now gets no token that it could use then."""
+    token = TokenCache().token("access", SECRET, NOW, fresh=True, server_now=NOW + off)
+    assert _claims(token)["exp"] == int(NOW) + 1500
+
+
 def test_a_slow_answer_is_no_wrong_clock() -> None:
     """Less than a minute between the two clocks may be the network, and changes nothing."""
     cache = TokenCache()

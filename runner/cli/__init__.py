@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from runner.cli import garbage
 from runner.cli.commands import app
 from runner.cli.general import begin
 
 __all__ = ["app", "main"]
 
-_NEW_OBJECTS = 100_000
-"""So many are made by imports, and all of them stay: to look for garbage among them took a tenth of a run's start."""
-
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    gc.set_threshold(_NEW_OBJECTS)
+    garbage.rarely()
     general = begin()
     try:
         app(args=None if argv is None else list(argv), prog_name="runner", obj=general)

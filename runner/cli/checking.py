@@ -37,12 +37,11 @@ def verify(general: General, names: Sequence[str], *, repair: bool) -> int:
                     broken.append(each)
                     _tell(session, each)
     _sum_up(session, counts)
+    if repair and not folder.is_empty():
+        _repair(session, broken)
     if not broken:
         return 0
-    command = "verify --repair"
-    if repair:
-        command = "resume"
-        _repair(session, broken)
+    command = "resume" if repair else "verify --repair"
     if not session.out.quiet:
         first, *rest = typed(session.command(command), 9, session.out.width)
         session.out.say(f"Next     {first.strip()}", *rest)
@@ -77,11 +76,11 @@ def _sum_up(session: Session, counts: Counter[Verdict]) -> None:
 
 
 def _repair(session: Session, broken: Sequence[Checked]) -> None:
-    """Send the jobs of these files back to be fetched."""
+    """Send the jobs of these files back to be fetched, and remove what broken downloads left for nobody."""
     from runner.actions import Actions  # noqa: PLC0415 - only a repair needs the network's library
 
     actions = Actions(session.settings, session.clock)
-    for done in asyncio.run(actions.fetch_again(broken)):
+    for done in asyncio.run(actions.fetch_again(broken)) if broken else ():
         if session.out.json:
             session.out.record(
                 {
@@ -95,3 +94,6 @@ def _repair(session: Session, broken: Sequence[Checked]) -> None:
             )
         if not done.changed or not session.out.quiet:
             session.out.say(f"{called(done.job)}: {plain(done.note)}")
+    swept = asyncio.run(actions.sweep())
+    if swept and not session.out.quiet:
+        session.out.say(f"{count(swept, 'partial file')} removed")

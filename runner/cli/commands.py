@@ -248,6 +248,8 @@ def schema(ctx: typer.Context, write: opt.WriteTo = None) -> None:
 )
 def simulate(ctx: typer.Context) -> None:
     """Start a stand-in for every provider on this machine (its options: runner simulate --help)."""
+    from runner.cli import garbage
     from runner.simulator.cli import main as work
 
+    garbage.usually()
     work(ctx.args)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.app import App, Outcome
 from runner.budget import Money
+from runner.cli import garbage
 from runner.cli.display import Display, Watch
 from runner.cli.general import General
 from runner.cli.lines import JsonLines, Lines, Silent
@@ -131,6 +132,7 @@ def resume(general: General, wishes: Wishes) -> int:
 
 
 def _conduct(session: Session, work: Work, wishes: Wishes) -> int:
+    garbage.usually()
     began = session.clock.now()
     conductor = _Conductor(session, wishes.money)
     try:

@@ -96,9 +96,7 @@ class Watcher:
             await self._r.trouble(flight, event)
             return
         claim = await self._r.store.load(flight.job.number)
-        if (
-            claim is not None and claim.made
-        ):  # and its file is wanted again: it was paid for, and is no more
+        if claim is not None and claim.made:  # its file is wanted again, and is no more
             gone = Rejected(Cause.EXPIRED, f"made, and then forgotten: {event.detail}", billed=True)
             await self._r.record(flight, gone, None)
             return

@@ -204,7 +204,7 @@ def _refuse_short(body: Body) -> None:
 
 
 def _agree(answer: Source, part: Part, offset: int) -> int:
-    """The byte at which an answer begins: 0, or where the part ends. Else the next try asks for all of it."""
+    """The byte at which an answer begins: 0, or where the part ends. After another, the next try asks for all."""
     if answer.status == 416 and offset:
         part.begin("")
     _refuse_bad_status(answer.status)

@@ -64,7 +64,7 @@ class Files:
         folder = self.root
         for part in folders:
             folder /= part
-            if folder.is_symlink() and not self._holds(folder):
+            if _may_lead_away(folder) and not self._holds(folder):
                 raise DownloadError(
                     f"{folder} is a link that leads out of {self.root}. Remove it, then: runner resume",
                     cause=Cause.DOWNLOAD_FAILED,
@@ -221,6 +221,11 @@ class Files:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
+
+
+def _may_lead_away(folder: Path) -> bool:
+    """Whether it is worth following. Windows has more kinds of links than Python 3.11 can tell from folders."""
+    return os.name == "nt" or folder.is_symlink()
 
 
 def _from_system(error: OSError) -> DownloadError:

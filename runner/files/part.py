@@ -1,11 +1,12 @@
 """A partial file: the bytes so far, and beside it, once they have to outlive the process, what is needed to go on.
 
 Its note says how many bytes were last synced; it is written when a download breaks off, and every few megabytes. The
-draft of the sidecar says that all of them are there. A clip that simply comes makes neither note nor rest.
+draft of the sidecar says that all of them are there. A small clip that simply comes makes neither note nor rest.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -79,16 +80,26 @@ class Part:
             self._noted = False
 
     def open(self, offset: int) -> BufferedRandom:
-        """Open it for writing at `offset`, without what stood after it and without following a link."""
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        """Open it for writing at `offset`, without what stood after it and without following a link.
+
+        Raises:
+            OSError: what stood before `offset` is no longer there.
+        """
+        flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        if offset == 0:
+            flags |= os.O_CREAT
         file = BufferedRandom(FileIO(os.open(self.path, flags, 0o666), "r+b"), _BUFFER)
-        if file.seek(0, os.SEEK_END) > offset:
+        end = file.seek(0, os.SEEK_END)
+        if end < offset:
+            file.close()
+            raise OSError(errno.EINVAL, "somebody else shortened it", str(self.path))
+        if end > offset:
             file.truncate(offset)
         file.seek(offset)
         return file
 
     def sync(self, file: BufferedRandom, size: int) -> None:
-        """Make its first `size` bytes safe, then say so in the note."""
+        """Make its first `size` bytes safe, which were flushed, then say so in the note."""
         os.fsync(file.fileno())
         self.remember(replace(self.note, synced=size))
 

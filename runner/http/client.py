@@ -33,6 +33,7 @@ BODY_CAP = 5_000_000
 _POLL = aiohttp.ClientTimeout(total=60, sock_connect=15)
 _PAID = aiohttp.ClientTimeout(total=120, connect=15)
 _MEDIA = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=30)
+_JSON = "application/json"
 _LONG_LINE = 65_536  # signed URLs in a Location header are longer than aiohttp's usual 8 kB
 
 
@@ -61,9 +62,9 @@ class Http:
         if self._resolver is None:
             self._resolver = aiohttp.DefaultResolver()
             self._open.push_async_callback(self._resolver.close)
-        self._questions = self._session(_POLL, self._connector(limit=100), once)
+        self._questions = self._session(_POLL, self._connector(limit=100), _JSON, once)
         apart = self._connector(limit=0, force_close=True)
-        self._orders = self._session(_PAID, apart, once, trace_configs=[_watching()])
+        self._orders = self._session(_PAID, apart, _JSON, once, trace_configs=[_watching()])
         self._results = Results(self._resolver, self._media_session)
         return self
 
@@ -113,7 +114,7 @@ class Http:
         """Send what costs or changes something: once, on a connection of its own, and know whether it left."""
         headers = self._authorization(provider, url, request)
         if request.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = _JSON
         data = None if request.body is None else dump_json(request.body).encode()
         sent = SimpleNamespace(left=False)
         failure: TransportError
@@ -174,12 +175,13 @@ class Http:
 
     def _media_session(self, guard: Guard) -> aiohttp.ClientSession:
         connector = self._connector(resolver=guard, socket_factory=guard.socket)
-        return self._session(_MEDIA, connector)
+        return self._session(_MEDIA, connector, "*/*")
 
     def _session(
         self,
         timeout: aiohttp.ClientTimeout,
         connector: aiohttp.TCPConnector,
+        accept: str,
         *middlewares: aiohttp.ClientMiddlewareType,
         trace_configs: list[aiohttp.TraceConfig] | None = None,
     ) -> aiohttp.ClientSession:
@@ -197,7 +199,7 @@ class Http:
             read_bufsize=2**18,
             headers={
                 "User-Agent": "runner",
-                "Accept": "application/json",
+                "Accept": accept,
                 "Accept-Encoding": "identity",
             },
         )

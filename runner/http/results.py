@@ -92,7 +92,7 @@ class Results:
         failure: DownloadError
         try:
             return await self._media_session(frozenset(media_hosts)).get(
-                url, headers={"Accept-Encoding": "identity", **headers}, allow_redirects=False
+                url, headers=headers, allow_redirects=False
             )
         except FAILURES as error:
             cause = getattr(error, "os_error", None)

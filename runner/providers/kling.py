@@ -96,11 +96,12 @@ class Kling:
     def _ask(self, request: Request) -> Generator[Request, Response, Response]:
         """Ask, and once more with a new token where the old one was the trouble.
 
-        A refused token proves that the request was not taken, so this is safe for a paid one, too. Where this machine's
-        clock is wrong, the new one is minted for the time that Kling says it is.
+        A refused token proves that the request was not taken, so this is safe for a paid one, too; an answer that holds
+        a task's id refuses nothing. Where this machine's clock is wrong, the new token is minted for Kling's own time.
         """
         answer = yield request
-        if self._provider.auth.minted and judge(answer).stale_token:
+        taken = request.paid and accepted_id(answer, *ID_PATHS, "data") is not None
+        if self._provider.auth.minted and not taken and judge(answer).stale_token:
             now = server_now(answer.headers)
             answer = yield replace(request, fresh_token=True, server_now=now)
         return answer

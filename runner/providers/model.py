@@ -125,7 +125,10 @@ def as_number(value: Any) -> Decimal | None:
     """Return a number or a text that is one; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return _as_number(value.strip() if isinstance(value, str) else repr(value))
+    try:
+        return _as_number(value.strip() if isinstance(value, str) else repr(value))
+    except ValueError:  # a whole number of thousands of digits
+        return None
 
 
 @lru_cache(maxsize=1024)  # a million jobs have the same few numbers

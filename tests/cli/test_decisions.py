@@ -315,6 +315,21 @@ def test_verify_finds_and_repairs(desk: Desk) -> None:
     assert len(desk.sim.bought) == 1
 
 
+def test_repairing_removes_what_nobody_can_go_on_with(desk: Desk) -> None:
+    """Parts of jobs that are over go, with --repair only; what a person put there stays, and no folder is made."""
+    assert desk("verify", "--repair").code == 0
+    assert not (desk.place / "state" / "runner.db").exists()
+    desk("run", "film.yaml")
+    folder = desk.place / "state" / "outputs" / "film"
+    ours, theirs = folder / "boat.0123456789abcdef-1.part", folder / "notes.part"
+    for path in (ours, theirs):
+        path.write_bytes(b"x")
+    assert desk("verify").out == "1 file whole\n"
+    assert ours.exists()
+    assert desk("verify", "--repair").out == "1 file whole\n1 partial file removed\n"
+    assert (ours.exists(), theirs.exists()) == (False, True)
+
+
 @pytest.mark.parametrize(
     "typed",
     [

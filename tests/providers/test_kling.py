@@ -235,6 +235,15 @@ def test_an_expired_token_is_renewed_once_for_a_paid_request_too() -> None:
     assert (polled, len(asked)) == (Progressed("running"), 2)
 
 
+@pytest.mark.parametrize("status", [200, 401])
+def test_an_answer_with_a_task_is_never_taken_for_a_refused_token(status: int) -> None:
+    """An id means that the job was taken, whatever code stands beside it: nothing is sent a second time."""
+    body = {"code": 1004, "message": "ok", "data": {"task_id": "abc", "task_status": "submitted"}}
+    event, asked = talk(DIRECT.submit(ORDER), answer(body, status))
+    assert isinstance(event, Accepted)
+    assert (event.remote.id, len(asked)) == ("abc", 1)
+
+
 def test_a_token_is_renewed_for_the_time_that_kling_says_it_is() -> None:
     """With the refusal comes Kling's own time, and the new token is asked for with it."""
     dated = replace(EXPIRED, headers={"date": "Fri, 15 Jan 2027 08:00:00 GMT"})
