@@ -1,4 +1,4 @@
-"""The only module that reads the clock or waits for it."""
+"""The only module that reads the clock or waits for it; and how long to wait where something fails again and again."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ class Clock:
         except TimeoutError:
             return False
         return True
+
+
+def backoff(first: float, times: int, longest: float) -> float:
+    """Seconds to wait after the so-manieth failure in a row: `first`, doubling to `longest`."""
+    return float(
+        min(first * 2.0 ** min(times - 1, 64), longest)
+    )  # an outage may fail thousands of times

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from runner.causes import Cause
+from runner.clock import backoff
 from runner.events import Refused
 from runner.limits import Ceiling, Limits, Permits
 
@@ -165,8 +166,9 @@ class Limiter:
         self._proven = False
         self.cause, self.detail = event.cause, event.detail
         self._strikes += 1
-        backoff = min(FIRST_BACKOFF * 2 ** (self._strikes - 1), LONGEST_BACKOFF)
-        wait = backoff if event.retry_after is None else max(event.retry_after, 0.5)
+        wait = backoff(FIRST_BACKOFF, self._strikes, LONGEST_BACKOFF)
+        if event.retry_after is not None:
+            wait = max(event.retry_after, 0.5)
         self.paused_until = max(self.paused_until, now + min(wait, LONGEST_PAUSE))
         if event.cause.refused:
             self._refusals += 1

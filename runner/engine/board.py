@@ -127,6 +127,18 @@ class Board:
         gap = self.law(flight).gap(flight.waited(now), lane.poll_worth, least)
         return now + (max(gap, GAP_WHEN_STUCK) if flight.stuck_seen else gap)
 
+    def next_question(self, lane: Lane) -> int:
+        """The job to ask about next: in turn, or where only one may be asked about, one with the least trouble."""
+        if not lane.outage.questions.closed:
+            return lane.polls.popleft()
+        best = min(lane.polls, key=self._trouble)
+        lane.polls.remove(best)
+        return best
+
+    def _trouble(self, number: int) -> int:
+        flight = self.flights.get(number)
+        return 0 if flight is None else flight.trouble
+
     def work_left(self, *, may_submit: bool) -> bool:
         """Whether anything can still move without a person."""
         for flight in self.flights.values():

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from runner import steps
 from runner.causes import Cause
+from runner.clock import backoff
 from runner.engine.lane import Flight, Lane, Source
 from runner.engine.recorder import FIRST_TROUBLE, MISTAKES, Recorder, describe
 from runner.errors import StoreError
@@ -31,7 +32,7 @@ from runner.wire import excerpt
 
 log = logging.getLogger(__name__)
 
-FIRST_REFUSAL = 5.0
+FIRST_REFUSAL, LONGEST_REFUSAL = 5.0, 160.0
 REFUSALS = 6  # of one job, with pauses that double
 
 
@@ -52,8 +53,8 @@ class Buyer:
         try:
             order = await steps.prepare(job, job.spec.params, client_ref)
             if isinstance(order, Rejected):
-                lane.limiter.unsent(self._r.now())
                 await self._r.unsent(claim, order, None)
+                lane.limiter.unsent(self._r.now())
                 return
             intended = self._intent(lane, job, attempt, client_ref)
             right_ends = self._r.edges.clock.monotonic() + self._r.options.send_within
@@ -64,11 +65,11 @@ class Buyer:
                 self._r.board.submits -= 1
                 return
             sent = advanced(job, State.SUBMITTING, intended, self._r.now(), intended.send_by)
-            self._r.board.count(claim.batch, job, sent)
-            self._r.tell(sent, intended)
             flight = self._r.board.board(
                 replace(claim, submitted_at=self._r.now(), client_ref=client_ref), sent
             )
+            self._r.board.count(claim.batch, job, sent)
+            self._r.tell(sent, intended)
             await self._send(lane, source, flight, order, (intended.send_by, right_ends))
         except StoreError:
             raise
@@ -78,7 +79,7 @@ class Buyer:
             await self._not_sent(lane, source, claim, error)
         finally:
             source.taken.discard(job.number)
-            lane.outage.back(job.number, self._r.now())
+            lane.outage.submits.back(job.number, self._r.now())
             if not source.taken and source.next_at is not None:
                 source.look(self._r.now())  # nothing hides what is queued behind it any more
 
@@ -128,13 +129,13 @@ class Buyer:
         now, number = self._r.now(), claim.job.number
         lane.limiter.unsent(now)
         self._r.board.submits -= 1
-        self._refusals[number] += 1
-        if self._refusals[number] >= MISTAKES:
+        self._r.mistakes[number] += 1
+        if self._r.mistakes[number] >= MISTAKES:
             await self._r.unsent(
                 claim, Rejected(Cause.INTERNAL, describe(error), billed=False), None
             )
             return
-        due = now + FIRST_REFUSAL * 2 ** (self._refusals[number] - 1)
+        due = now + backoff(FIRST_REFUSAL, self._r.mistakes[number], LONGEST_REFUSAL)
         await self._r.unsent(claim, Delayed(Cause.INTERNAL, describe(error)), due)
         source.look(due)
 
@@ -146,14 +147,13 @@ class Buyer:
             await self._r.mistaken(flight, error)
             return
         self._r.log("an answer could not be recorded", error)
-        taken = (
-            f"; the provider took it as {event.remote.id}" if isinstance(event, Accepted) else ""
-        )
-        await self._unclear(lane, flight, Unclear(f"{describe(error)}{taken}"))
+        flight.doubt_since = self._r.now()
+        unclear = Unclear(f"{describe(error)}{_what_was_told(event)}")
+        await self._unclear(lane, flight, unclear, taken=isinstance(event, Accepted | Finished))
 
     async def _after_submit(self, lane: Lane, source: Source, flight: Flight, event: Event) -> None:
         now = self._r.now()
-        lane.outage.learn(event, flight.job.number, now, paid=True)
+        lane.outage.submitted(event, flight.job.number, now)
         match event:
             case Accepted():
                 lane.limiter.accepted()
@@ -168,6 +168,7 @@ class Buyer:
                 lane.limiter.refused(event, now)
                 await self._again_later(source, flight, event)
             case Unclear():
+                flight.doubt_since = now
                 await self._unclear(lane, flight, event)
             case _:
                 await self._r.record(flight, event, None)
@@ -180,7 +181,8 @@ class Buyer:
         else:
             number = flight.job.number
             self._refusals[number] += 1
-            wait = max(event.retry_after or 0.0, FIRST_REFUSAL * 2 ** (self._refusals[number] - 1))
+            pause = backoff(FIRST_REFUSAL, self._refusals[number], LONGEST_REFUSAL)
+            wait = max(event.retry_after or 0.0, pause)
             if self._refusals[number] >= REFUSALS:
                 detail = f"refused {REFUSALS} times: {event.detail}"
                 await self._r.record(flight, Rejected(event.cause, detail, billed=False), None)
@@ -190,8 +192,13 @@ class Buyer:
 
     # -- doubt ---------------------------------------------------------------------------------------------------
 
-    async def _unclear(self, lane: Lane, flight: Flight, event: Unclear) -> None:
-        """Nobody can tell whether it was taken: look it up where the API can say, else hold, or as the user said."""
+    async def _unclear(
+        self, lane: Lane, flight: Flight, event: Unclear, *, taken: bool = False
+    ) -> None:
+        """Nobody can tell whether it was taken: look it up where the API can say, else hold, or as the user said.
+
+        `taken`: it was, for certain, so it is held whatever the user said of doubt.
+        """
         model = flight.job.spec.model
         if (
             lane.dialect(model).lookup(model, flight.client_ref) is not None
@@ -202,7 +209,7 @@ class Buyer:
             )
             return
         source = self._r.board.source(flight.batch)
-        again = source is not None and source.batch.on_doubt == "resubmit"
+        again = not taken and source is not None and source.batch.on_doubt == "resubmit"
         if not again or flight.job.attempt >= self._r.options.attempts:
             await self._r.record(flight, replace(event, check_after=None), None)
             return
@@ -217,7 +224,9 @@ class Buyer:
         if exchange is None:
             await self._unclear(lane, flight, Unclear(flight.job.detail, check_after=None))
             return
-        waited = flight.waited(self._r.now())  # an answer knows no more than when it was asked for
+        asked = self._r.now()  # an answer knows no more than that moment
+        flight.doubt_since = min(flight.doubt_since, asked)  # the clock may have been set back
+        settled = flight.doubt_since + self._r.options.settle
         event = await self._r.ask(lane, flight, exchange)
         now = self._r.now()
         match event:
@@ -225,12 +234,21 @@ class Buyer:
                 await self._r.record(flight, event, self._r.board.next_poll(flight, now))
             case Finished():
                 await self._r.finished(flight, event)
-            case Absent() if waited < self._r.options.settle:
+            case Absent() if asked < settled:
                 # Asked too soon to believe it: a request on its way may still arrive.
-                self._r.board.wake(flight, flight.submitted_at + self._r.options.settle)
+                self._r.board.wake(flight, settled)
             case Absent() | Rejected():
                 await self._r.record(flight, event, now)
-            case Unclear():
-                await self._unclear(lane, flight, event)
             case Delayed():
                 await self._r.trouble(flight, event)
+
+
+def _what_was_told(event: Event) -> str:
+    """Of an answer that is lost otherwise, what helps a person to find the job."""
+    match event:
+        case Accepted():
+            return f"; the provider took it as {event.remote.id}"
+        case Finished():
+            return f"; the provider made {' '.join(each.url for each in event.artifacts)}"
+        case _:
+            return ""

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from runner.causes import Cause
@@ -26,6 +26,8 @@ from runner.steps import Edges
 from runner.store import Batch, Store
 
 log = logging.getLogger(__name__)
+
+Step = Callable[[Lane, Flight], Coroutine[Any, Any, None]]
 
 
 class Engine:
@@ -145,14 +147,14 @@ class Engine:
     def _start_polls(self, now: float) -> None:
         for lane in self.board.lanes.values():
             while lane.polls and len(self._tasks["poll"]) < self._options.polls:
-                waits = lane.limiter.request_wait(now) > 0 or lane.outage.wait(now) > 0
-                if waits or lane.limiter.silent:
+                gate = lane.outage.questions
+                if lane.limiter.request_wait(now) > 0 or gate.wait(now) > 0 or lane.limiter.silent:
                     break
-                flight = self._idle(lane.polls.popleft())
-                question = None if flight is None else self._question(lane, flight)
+                flight = self._idle(self.board.next_question(lane))
+                question = None if flight is None else self._question(flight)
                 if flight is not None and question is not None:
                     lane.limiter.asking(now)
-                    lane.outage.leaves(flight.job.number)
+                    gate.leaves(flight.job.number)
                     self._start("poll", self._ask(lane, flight, question), flight)
 
     def _idle(self, number: int) -> Flight | None:
@@ -163,21 +165,21 @@ class Engine:
             return None
         return flight
 
-    def _question(self, lane: Lane, flight: Flight) -> Coroutine[Any, Any, None] | None:
+    def _question(self, flight: Flight) -> Step | None:
         match flight.job.state:
             case State.IN_DOUBT:
-                return self._buyer.lookup(lane, flight)
+                return self._buyer.lookup
             case State.RUNNING | State.CANCELLED:
-                return self._watcher.poll(lane, flight)
+                return self._watcher.poll
             case _:
                 return None
 
-    async def _ask(self, lane: Lane, flight: Flight, question: Coroutine[Any, Any, None]) -> None:
+    async def _ask(self, lane: Lane, flight: Flight, question: Step) -> None:
         try:
-            await question
+            await question(lane, flight)
         finally:
             lane.limiter.told(self._clock.now())
-            lane.outage.back(flight.job.number, self._clock.now())
+            lane.outage.questions.back(flight.job.number, self._clock.now())
 
     def _start_submits(self, now: float) -> None:
         for lane in self.board.lanes.values():
@@ -189,7 +191,7 @@ class Engine:
                     break
                 source, claim = chosen
                 lane.limiter.sending(now)
-                lane.outage.leaves(claim.job.number)
+                lane.outage.submits.leaves(claim.job.number)
                 self.board.submits += 1
                 self._start("submit", self._buyer.submit(lane, source, claim))
 

@@ -51,9 +51,10 @@ class Flight:
     """A job in the air: what is kept in memory of it between two looks. Of its spec: batch, id and model.
 
     `slot`: it counts as in flight for the limiter. `phase` is empty while the provider's word for it isn't known.
-    `trouble` counts answers in a row that were of no use, `fresh` how often a new address was asked for, `tries` failed
-    downloads, `stuck_seen` that it was polled after becoming stuck, `busy` that a step of it is under way: a wake-up
-    that comes twice must not start another.
+    `doubt_since` is when a submit without an answer can have been on its way last. `trouble` counts answers in a row
+    that were of no use, `fresh` how often a new address was asked for, `tries` failed downloads, `stuck_seen` that it
+    was polled after becoming stuck, `busy` that a step of it is under way: a wake-up that comes twice must not start
+    another.
     """
 
     job: Job
@@ -65,6 +66,7 @@ class Flight:
     slot: bool = True
     trouble: int = 0
     trouble_since: float = 0.0
+    doubt_since: float = 0.0
     fresh: int = 0
     tries: int = 0
     stuck_seen: bool = False
@@ -113,11 +115,9 @@ class Lane:
         return chosen * SCARCE if self.limiter.full and self.has_pending else chosen
 
     def room(self, now: float) -> Room:
-        """Say when the next submit may go: while the provider is away, what is in the air is asked about first."""
-        if not self.outage.away:
-            return self.limiter.room(now)
-        first = math.inf if self.polls else self.outage.wait(now, paid=True)
-        return Room(max(first, self.limiter.room(now).wait), "no answer from the provider")
+        """Say when the next submit may go, and what it waits for."""
+        room, away = self.limiter.room(now), self.outage.submits.wait(now)
+        return room if room.wait >= away else Room(away, "no answer from the provider")
 
     def next_claim(self) -> tuple[Source, Claimed] | None:
         """The next job to submit, taking the batches in turn."""
@@ -132,7 +132,7 @@ class Lane:
         """Seconds until a question or a submit may go, or more jobs have to be read; infinity: something else first."""
         waits = [math.inf]
         if self.polls and may_poll and not self.limiter.silent:
-            waits.append(max(self.limiter.request_wait(now), self.outage.wait(now)))
+            waits.append(max(self.limiter.request_wait(now), self.outage.questions.wait(now)))
         if may_submit:
             if self.has_pending:
                 waits.append(self.room(now).wait)

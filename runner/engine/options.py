@@ -13,7 +13,7 @@ class Options:
     """How a run behaves. Durations in seconds, `until` in Unix seconds.
 
     `limit` caps the submits of this run; `attempts` the paid attempts of a job; `settle` is how long after a submit
-    without an answer "no such job" is believed; `drain` how long a stop waits for downloads; `heartbeat` how long the
+    was lost "no such job" is believed; `drain` how long a stop waits for downloads; `heartbeat` how long the
     loop sleeps at most, so that a suspended machine is noticed.
     """
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import replace
 
 from runner import steps
 from runner.causes import Cause
+from runner.clock import backoff
 from runner.engine.board import Board, Observer
 from runner.engine.lane import Flight, Lane
 from runner.engine.options import Options
 from runner.events import Accepted, Delayed, Event, Finished, Refused, Rejected, Unclear
 from runner.job import Job, State, advanced
+from runner.outage import LONGEST_EXCUSE
 from runner.steps import Edges
 from runner.store import Claimed, Store
 from runner.wire import Exchange, excerpt
@@ -21,7 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_TROUBLE = 2.0
 LONGEST_TROUBLE = 120.0
 USELESS_ANSWERS = 20  # in a row, before a job is reported as stuck
-MISTAKES = 4  # of this program at one job in a row, before no run waits for it
+MISTAKES = 4  # of this program at one job in a run, before the run waits for it no longer
 
 
 class Recorder:
@@ -42,6 +45,7 @@ class Recorder:
         self.options = options
         self.run = run
         self._observer = observer
+        self.mistakes: Counter[int] = Counter()
         self._logged: set[tuple[str, type[Exception]]] = set()
 
     def now(self) -> float:
@@ -108,8 +112,9 @@ class Recorder:
             self.board.wake(flight, self.board.next_poll(flight, now))
             return
         flight.tries += 1  # else what is ready would be fetched again at once
+        self.mistakes[job.number] += 1
         await self.trouble(flight, Delayed(Cause.INTERNAL, describe(error)))
-        if flight.trouble >= MISTAKES:
+        if self.mistakes[job.number] >= MISTAKES:
             self.board.stick(flight)
 
     async def finished(self, flight: Flight, event: Finished) -> None:
@@ -131,11 +136,14 @@ class Recorder:
             flight.trouble += 1
         if event.cause is Cause.BAD_KEY:
             lane.limiter.refused(Refused(event.cause, event.detail, provider_wide=True), now)
-        wait = min(FIRST_TROUBLE * 2 ** (flight.trouble - 1), LONGEST_TROUBLE)
+        wait = backoff(FIRST_TROUBLE, flight.trouble, LONGEST_TROUBLE)
         due = now + max(event.retry_after or 0.0, wait)
-        useless = flight.trouble >= USELESS_ANSWERS and event.cause is Cause.PROVIDER_ERROR
-        if useless or flight.stuck_seen:  # no run waits for it, so its row has to say that
-            event = replace(event, cause=Cause.STUCK)
+        told = event.cause is Cause.PROVIDER_ERROR or now - flight.trouble_since > LONGEST_EXCUSE
+        if (
+            flight.trouble >= USELESS_ANSWERS and told
+        ) or flight.stuck_seen:  # no run waits for it, so its row has to say that
+            if event.cause is not Cause.INTERNAL:
+                event = replace(event, cause=Cause.STUCK)
             self.board.stick(flight)
         if event.cause is not flight.job.cause and flight.trouble > 1:
             await self.record(flight, event, due)
@@ -151,7 +159,7 @@ class Recorder:
             return Delayed(
                 Cause.PROVIDER_ERROR, f"the answer could not be read: {excerpt(str(error))}"
             )
-        lane.outage.learn(event, flight.job.number, self.now())
+        lane.outage.asked(event, flight.job.number, self.now())
         return event
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -10,11 +11,13 @@ from runner.causes import Cause
 from runner.clock import Clock
 from runner.engine.board import Board
 from runner.engine.lane import Lane, Source, limits_of
-from runner.errors import UsageError
+from runner.errors import StoreError, UsageError
 from runner.job import State
 from runner.polling import Latencies
 from runner.providers import Provider
 from runner.store import Batch, Claimed, ProviderState, Store
+
+log = logging.getLogger(__name__)
 
 PROBES_AN_HOUR = 3  # of a provider that refused the account
 
@@ -64,8 +67,11 @@ async def take_up(
 
 
 async def take_stock(board: Board, store: Store, batches: Sequence[Batch]) -> None:
-    """Count all jobs, for those who look at the run; it waits for nothing here."""
-    board.stored = await store.counts([batch.number for batch in batches])
+    """Count all jobs, for those who look at the run: it waits for nothing here, and works as well without."""
+    try:
+        board.stored = await store.counts([batch.number for batch in batches])
+    except StoreError as error:
+        log.warning("the jobs could not be counted: %s", error)
 
 
 async def _lane(store: Store, provider: Provider, batches: Sequence[Batch], now: float) -> Lane:
@@ -109,6 +115,7 @@ def _board_again(board: Board, claim: Claimed, now: float) -> None:
     if claim.doubted:
         board.count(claim.batch, replace(job, state=State.SUBMITTING), job)
     flight = board.board(claim, job)
+    flight.doubt_since = job.changed_at
     # Held jobs take no place: in the worst case the provider refuses one for crowding, and that is free.
     flight.slot = (
         job.state is not State.READY and job.due_at is not None and job.cause is not Cause.STUCK

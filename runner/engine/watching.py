@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from runner import steps
 from runner.causes import Cause
+from runner.clock import backoff
 from runner.engine.lane import Flight, Lane
 from runner.engine.recorder import FIRST_TROUBLE, LONGEST_TROUBLE, Recorder
 from runner.events import Delayed, Finished, Gone, Progressed, Rejected
@@ -137,7 +138,7 @@ class Watcher:
         if event.cause is Cause.CORRUPT_MEDIA and flight.tries >= CORRUPT_TRIES:
             await self._r.record(flight, Rejected(event.cause, event.detail, billed=True), None)
             return
-        due = now + min(FIRST_TROUBLE * 2 ** (flight.tries - 1), LONGEST_TROUBLE)
+        due = now + backoff(FIRST_TROUBLE, flight.tries, LONGEST_TROUBLE)
         if event.cause is flight.job.cause:
             self._r.board.wake(flight, due)
         else:

@@ -149,7 +149,11 @@ class Kling:
         verdict = judge(answer)
         if _proves_absence(answer, verdict):
             return Absent(verdict.detail)
-        return Unclear(verdict.detail, check_after=max(_LOOK_AGAIN, verdict.retry_after or 0.0))
+        told = verdict.of_poll()
+        # "No such job" by anybody but Kling itself is no more than an answer without use.
+        cause = Cause.PROVIDER_ERROR if told.cause is Cause.LOST_REMOTE else told.cause
+        pause = max(_LOOK_AGAIN, verdict.retry_after or 0.0)
+        return Delayed(cause, verdict.detail, pause, verdict.down)
 
 
 def _ours(data: Any, client_ref: str) -> Mapping[str, Any] | None:

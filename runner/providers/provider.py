@@ -110,7 +110,7 @@ class Dialect(Protocol):
     def lookup(self, model: str, client_ref: str) -> Exchange | None:
         """Ask whether a submit without an answer was taken; None where the API can't say.
 
-        Returns Accepted, Absent or Unclear.
+        Returns Accepted, Absent or Delayed.
         """
 
     def cancel(self, remote: Remote) -> Exchange | None:

@@ -167,10 +167,6 @@ def _settle(
     if row is None:
         return
     run, price, before = row
-    if before == 0 and money.billed is None:
-        connection.execute(
-            "UPDATE attempt SET billed = NULL WHERE job = ? AND number = ?", facts[-2:]
-        )
     connection.execute(_OUTCOME, facts)
     if money.free and before != 0:
         _spend(connection, job.number, run, -(price or 0))
@@ -179,8 +175,8 @@ def _settle(
 
 
 _OUTCOME = (
-    "UPDATE attempt SET outcome = ?, billed = coalesce(?, billed), answered_at = coalesce(answered_at, ?),"
-    " remote_id = coalesce(?, remote_id) WHERE job = ? AND number = ?"
+    "UPDATE attempt SET outcome = ?, billed = coalesce(?, nullif(billed, 0)),"
+    " answered_at = coalesce(answered_at, ?), remote_id = coalesce(?, remote_id) WHERE job = ? AND number = ?"
 )
 
 

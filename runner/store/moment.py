@@ -19,11 +19,18 @@ def open_to_read(folder: StateFolder, *, check_same_thread: bool = True) -> sqli
         sqlite3.Error: it can't be read.
     """
     uri = folder.database.absolute().as_uri()
-    connection = sqlite3.connect(
-        f"{uri}?mode=ro", uri=True, isolation_level=None, check_same_thread=check_same_thread
-    )
+
+    def connect(how: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{uri}?{how}", uri=True, isolation_level=None, check_same_thread=check_same_thread
+        )
+
+    connection = connect("mode=ro")
     try:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(
+            "PRAGMA temp_store = MEMORY"
+        )  # the folder for temporary files may be full
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
@@ -32,9 +39,10 @@ def open_to_read(folder: StateFolder, *, check_same_thread: bool = True) -> sqli
         # A read-only disk: WAL can't be set up there, but the file alone can be read if nobody writes.
         if folder.database.with_name("runner.db-wal").exists():
             raise StoreError(
-                f"{folder.database} is on a read-only disk and was not closed cleanly"
+                f"{folder.database} can't be read: too many files are open, or it is on a read-only disk and was not"
+                " closed cleanly"
             ) from None
-        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+        connection = connect("immutable=1")
     return connection
 
 

@@ -18,7 +18,7 @@ from runner.engine.watching import Watcher
 from runner.events import Accepted, Event, Saved
 from runner.job import Job, State
 from runner.simulator import Simulator
-from runner.store import SqliteStore
+from runner.store import Batch, SqliteStore
 from tests.engine.night import FAL_MODEL, Night, provider_at, simulator, specs
 
 KLING = "v1/videos/text2video"
@@ -103,8 +103,9 @@ async def test_records_that_fail_now_and_then(tmp_path: Path, after: bool) -> No
         assert set(bought(sim).values()) == {1}
 
 
-async def test_a_receipt_that_can_not_be_written_is_told(tmp_path: Path) -> None:
-    """The provider's answer is here and can't be recorded: the job is in doubt, and its id stands in the row."""
+@pytest.mark.parametrize("on_doubt", ["hold", "resubmit"])
+async def test_a_receipt_that_can_not_be_written_is_told(tmp_path: Path, on_doubt: str) -> None:
+    """The provider's answer is here and can't be recorded: held, whatever on_doubt says, with its id in the row."""
     record = SqliteStore.record
 
     async def broken(self: SqliteStore, job: Job, event: Event, *args: Any, **more: Any) -> Any:
@@ -113,7 +114,8 @@ async def test_a_receipt_that_can_not_be_written_is_told(tmp_path: Path) -> None
         return await record(self, job, event, *args, **more)
 
     async with simulator() as sim:
-        night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 3))
+        batch = Batch("film", "film.yaml", "d", "", on_doubt=on_doubt)
+        night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 3), batch=batch)
         with mock.patch.object(SqliteStore, "record", broken):
             await night.run()
         assert await night.states() == {State.DONE: 2, State.IN_DOUBT: 1}

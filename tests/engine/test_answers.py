@@ -9,7 +9,17 @@ import pytest
 
 from runner.causes import Cause
 from runner.engine import Stopped
-from runner.events import Accepted, Cancelled, Delayed, Event, Gone, Progressed, Rejected
+from runner.events import (
+    Absent,
+    Accepted,
+    Cancelled,
+    Delayed,
+    Event,
+    Gone,
+    Progressed,
+    Rejected,
+    Unclear,
+)
 from runner.job import State
 from runner.limits import Limits, Rate
 from runner.simulator import Fault
@@ -240,3 +250,21 @@ def test_a_rate_limit_is_used_whole(tmp_path: Path, known: bool) -> None:
     submits = [one.at for one in night.asked if one.method == "POST"]
     assert submits[-1] <= 10 * MINUTE / 0.9
     assert night.statuses[429] < (1 if known else 100)
+
+
+# -- look-ups --------------------------------------------------------------------------------------------------------
+
+
+def test_absence_counts_from_the_end_of_the_request(tmp_path: Path) -> None:
+    """A submit whose connection breaks after 35 s may arrive as late as then: "no such job" is believed 30 s later."""
+    night = LongNight(
+        tmp_path, "kling", KLING_MODEL, outage=(0.0, MINUTE), how=[Fault("hang", arg=35, times=1)]
+    )
+    night.live()
+    assert night.states == {"done": 1}
+    lost, gone = (
+        next(at for at, _, event in night.seen if isinstance(event, kind))
+        for kind in (Unclear, Absent)
+    )
+    assert lost >= 35.0
+    assert lost + 30.0 <= gone < lost + 2 * MINUTE

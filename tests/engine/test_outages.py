@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import pytest
 from runner.causes import Cause
 from runner.engine import Stopped
 from runner.engine.lane import Lane
-from runner.events import Delayed
+from runner.events import Delayed, Refused
 from runner.job import State
+from runner.limits import Limits, Rate
 from runner.providers import presets
 from runner.simulator import Fault
 from tests.engine.night import FAL_MODEL
@@ -97,14 +98,90 @@ def test_a_job_that_always_fails_holds_up_no_other(tmp_path: Path) -> None:
 
 
 def test_a_lane_says_why_it_waits() -> None:
-    """While the provider is away a lane names that as the reason, and lets questions try before submits."""
+    """While the provider is away a lane names that as the reason, unless its limits make it wait longer."""
     lane = Lane(presets()["fal"])
     assert lane.room(0.0).wait == 0.0
     for job in range(3):
-        lane.outage.learn(Delayed(Cause.PROVIDER_ERROR, provider_wide=True), job, 0.0)
-    assert 0.0 < lane.room(0.0).wait <= 5.0
+        lane.outage.asked(Delayed(Cause.PROVIDER_ERROR, provider_wide=True), job, 0.0)
+    assert 0.0 < lane.room(0.0).wait <= 1800.0
     assert "no answer" in lane.room(0.0).why
     lane.polls.append(1)
-    assert lane.room(60.0).wait == math.inf
     assert 0.0 < lane.wait(0.0, may_poll=True, may_submit=True) <= 5.0
     assert lane.wait(60.0, may_poll=True, may_submit=True) == 0.0
+    lane.limiter.refused(Refused(Cause.RATE_LIMITED, "", 3600.0, provider_wide=True), 0.0)
+    assert "paused" in lane.room(0.0).why
+
+
+def test_jobs_that_always_fail_do_not_stop_buying(tmp_path: Path) -> None:
+    """Two of four places are held by jobs whose status is an error for ever: the others are made, within the night."""
+    poison = [Fault("server-error-on-poll", arg=503)]
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 30, in_flight=4, first=poison, poisoned=2)
+    ending = night.live(12 * HOUR)
+    assert ending.stopped is Stopped.NOTHING_LEFT
+    assert night.states == {"running": 2, "done": 28}
+
+
+def test_a_job_that_is_never_told_of_does_not_stop_buying(tmp_path: Path) -> None:
+    """The connection breaks at each question about one job, submits go once in ten minutes: the others are made."""
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 6, in_flight=5, first=[Fault("hang", arg=5)])
+    night.provider = replace(
+        night.provider, limits=Limits(submits=Rate(1, 10 * MINUTE), in_flight=5)
+    )
+    ending = night.live(17 * HOUR)
+    assert ending.stopped is Stopped.NOTHING_LEFT
+    assert night.states == {"running": 1, "done": 5}
+    made = [at for at, job, _ in night.seen if job.state is State.DONE]
+    assert made[-1] < 2 * HOUR
+
+
+def test_a_provider_that_only_loses_submits_gets_few(tmp_path: Path) -> None:
+    """Polls are answered and submits are not, for an hour: a few are in doubt, and the rest is bought after it."""
+    lost = [Fault("server-error-on-submit", arg=503)]
+    night = LongNight(
+        tmp_path, "fal", FAL_MODEL, 200, in_flight=60, outage=(5 * MINUTE, HOUR), how=lost
+    )
+    night.live()
+    assert night.states["in_doubt"] <= 20
+    assert night.states["in_doubt"] + night.states["done"] == 200
+
+
+def test_look_ups_without_use_do_not_stop_buying(tmp_path: Path) -> None:
+    """After two minutes of 502 each look-up is answered with a web page: jobs stay in doubt, the others are bought."""
+    night = LongNight(
+        tmp_path, "kling", KLING_MODEL, 20, outage=(0.0, 100.0), how=[Fault("nginx-error", arg=502)]
+    )
+    night.after = [Fault("html-answer", path="*-1")]
+    ending = night.live(12 * HOUR)
+    assert ending.stopped is Stopped.NOTHING_LEFT
+    assert 0 < night.states["in_doubt"] <= 8
+    assert night.states["in_doubt"] + night.states["done"] == 20
+
+
+@pytest.mark.parametrize(
+    ("how", "hours"),
+    [
+        pytest.param(None, 20.0, id="no connection", marks=pytest.mark.soak),
+        pytest.param([Fault("too-many", arg=1)], 0.3, id="429"),
+    ],
+)
+def test_refusals_by_the_thousand_put_nothing_in_doubt(
+    tmp_path: Path, how: list[Fault] | None, hours: float
+) -> None:
+    """Refused or not even sent more than a thousand times: nobody doubts it, and nothing is sent twice."""
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 10, outage=(0.0, hours * HOUR), how=how)
+    night.live()
+    assert len(night.asked) > 1000
+    assert set(night.states) <= {"done", "queued"}
+    assert len(night.world.ledger) == night.states["done"]
+
+
+@pytest.mark.soak
+def test_a_job_with_useless_answers_for_a_day_ends_no_run(tmp_path: Path) -> None:
+    """Thousands of them in a row: it is stuck, and the other jobs of a run that lasts are made."""
+    night = LongNight(
+        tmp_path, "kling", KLING_MODEL, 2, in_flight=5, first=[Fault("truncated-json")]
+    )
+    night.provider = replace(night.provider, limits=Limits(submits=Rate(1, 40 * HOUR), in_flight=5))
+    ending = night.live()
+    assert ending.stopped is Stopped.NOTHING_LEFT
+    assert night.states == {"running": 1, "done": 1}

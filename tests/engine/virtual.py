@@ -68,7 +68,8 @@ class LongNight:
     """One run on one provider. Times are seconds from its beginning.
 
     `outage` is from when to when something is wrong with the provider, and `how` what: None for no connection, else
-    faults. `first` are faults that only the first job at work meets, for ever. `timeout` is the manifest's.
+    faults; `after` are others, from its end on. `first` are faults that only the first jobs at work meet (`poisoned`
+    of them), for ever. `timeout` is the manifest's.
     """
 
     def __init__(
@@ -84,13 +85,17 @@ class LongNight:
         timeout: float | None = None,
         how: Sequence[Fault] | None = None,
         first: Sequence[Fault] = (),
+        poisoned: int = 1,
     ) -> None:
         self._root = root
         self.outage = outage
         self._how = how
         self._timeout = timeout
         self._first = first
+        self._poisoned = poisoned
+        self.after: Sequence[Fault] = ()
         self._was_away = False
+        self._hit = 0
         self._sky = Sky()
         self.dawn = self._sky.truth
         run = run or Latency("lognormal", 120.0, 240.0)
@@ -192,12 +197,12 @@ class LongNight:
         if self.away != self._was_away:
             self._was_away = self.away
             self.world.faults.clear()
-            for fault in self._how or () if self.away else ():
+            for fault in (self._how or ()) if self.away else self.after:
                 self.world.faults.add(fault)
-        if self._first and len(self.world.ledger):
+        while self._first and self._hit < min(self._poisoned, len(self.world.ledger)):
             for fault in self._first:
-                self.world.faults.add(replace(fault, path=f"*{self.world.ledger[0].id}*"))
-            self._first = ()
+                self.world.faults.add(replace(fault, path=f"*{self.world.ledger[self._hit].id}*"))
+            self._hit += 1
 
     def answer(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> Reply:
         """What the provider says."""

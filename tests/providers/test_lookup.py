@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.events import Absent, Accepted, Unclear
+from runner.events import Absent, Accepted, Delayed, Unclear
 from runner.providers import Kling, Order, presets
 from runner.wire import Response
 from tests.providers.talk import GATEWAY, NATIVE, answer, replay, talk
@@ -58,14 +58,14 @@ def test_look_up_finds_our_task_in_a_list() -> None:
     [
         (replay("kling", "C9", 6), Absent),
         (answer({"code": 1201, "message": "task not found"}, 400), Absent),
-        (answer({"code": 1201, "message": "bad page"}, 400), Unclear),
-        (answer(b"not here", 404), Unclear),
-        (replay("gateway_errors", "X6"), Unclear),
-        (replay("kling", "C8", 1), Unclear),
-        (answer({"code": 0, "data": {"task_id": "9", "task_info": {"external_task_id": "other"}}}), Unclear),
-        (answer({"code": 5000, "message": "internal"}, 500), Unclear),
-        (replay("kling", "C9", 0), Unclear),
-        *[(replay("gateway_errors", "X7", case), Unclear) for case in range(5)],
+        (answer({"code": 1201, "message": "bad page"}, 400), Delayed),
+        (answer(b"not here", 404), Delayed),
+        (replay("gateway_errors", "X6"), Delayed),
+        (replay("kling", "C8", 1), Delayed),
+        (answer({"code": 0, "data": {"task_id": "9", "task_info": {"external_task_id": "other"}}}), Delayed),
+        (answer({"code": 5000, "message": "internal"}, 500), Delayed),
+        (replay("kling", "C9", 0), Delayed),
+        *[(replay("gateway_errors", "X7", case), Delayed) for case in range(5)],
     ],
 )  # fmt: skip
 def test_only_kling_itself_proves_that_nothing_was_bought(reply: Response, expected: type) -> None:
@@ -74,9 +74,9 @@ def test_only_kling_itself_proves_that_nothing_was_bought(reply: Response, expec
     assert exchange is not None
     event, _ = talk(exchange, reply)
     assert isinstance(event, expected)
-    if isinstance(event, Unclear):
-        assert event.check_after is not None
-        assert event.check_after >= 30
+    if isinstance(event, Delayed):
+        assert event.retry_after is not None
+        assert event.retry_after >= 30
 
 
 def test_gateways_are_not_looked_up() -> None:

@@ -84,7 +84,7 @@ def _conversations(dialect: Dialect, model: str) -> list[tuple[str, Any]]:
 ALLOWED: dict[str, tuple[type, ...]] = {
     "submit": (Accepted, Finished, Refused, Rejected, Unclear),
     "poll": (Progressed, Finished, Rejected, Delayed),
-    "lookup": (Accepted, Absent, Unclear),
+    "lookup": (Accepted, Absent, Delayed),
     "cancel": (Cancelled, Delayed),
 }
 STATE_OF = {
