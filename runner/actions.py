@@ -25,7 +25,7 @@ from runner.store import SqliteStore, StateFolder
 from runner.store.reader import reading
 from runner.verification import Checked, Verdict, set_aside
 
-_WITH_PARTS = (State.SUBMITTING, State.IN_DOUBT, State.RUNNING, State.READY, State.FAILED)
+_WITH_PARTS = tuple(state for state in State if state not in (State.QUEUED, State.DONE))
 # Answers to "stop it" after which it may as well be given up: the provider will not stop it.
 _CANT_STOP = frozenset({Cause.NOT_PERMITTED, Cause.LOST_REMOTE})
 _KEPT = "if it completes, the next run keeps the clip"

@@ -98,7 +98,7 @@ _TABLE: dict[Cause, tuple[str, str]] = {
         "raise budget: in the manifest (or --budget), then: runner run MANIFEST",
     ),
     Cause.STUCK: (
-        "the provider has been working on it for longer than timeout: allows; it is still polled, slowly",
+        "it takes longer than timeout: allows, or the provider gives no answer of use; it is still asked about, slowly",
         "ask the provider about the remote id: runner show JOB",
     ),
     Cause.EXPIRED: (

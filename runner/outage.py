@@ -29,6 +29,7 @@ class Gate:
         self._jobs: set[int] = set()
         self._trying: int | None = None
         self._next = -math.inf
+        self._hinted = False
 
     def __repr__(self) -> str:
         """State in one line."""
@@ -43,6 +44,10 @@ class Gate:
     def shared(self) -> bool:
         """Whether it is closed for more than one job."""
         return self.closed and len(self._jobs) > 1
+
+    def is_tried_by(self, job: int) -> bool:
+        """Whether the request about this job is the one that tries."""
+        return self._trying == job
 
     def wait(self, now: float) -> float:
         """Seconds until a request may go; infinity: until the one that tries is back."""
@@ -62,7 +67,7 @@ class Gate:
 
     def open(self) -> None:
         """Somebody answered."""
-        self.since, self._trying = None, None
+        self.since, self._trying, self._hinted = None, None, False
         self._failures = self._lost = self._tries = 0
         self._jobs.clear()
 
@@ -87,9 +92,10 @@ class Gate:
             self.since, self._next = now, now + seconds
 
     def try_now(self, now: float) -> None:
-        """The next try needs to wait no longer, for what is known from elsewhere."""
-        self._next = min(self._next, now)
-        self._lost = self._tries = 0
+        """The next try needs to wait no longer, for what is known from elsewhere; believed once while it is closed."""
+        if not self._hinted:
+            self._hinted = True
+            self._next = min(self._next, now)
 
     def set_back(self, seconds: float) -> None:
         """The clock was set back by so much: all times go with it."""
@@ -117,11 +123,6 @@ class Outage:
     def __repr__(self) -> str:
         """State in one line."""
         return f"<Outage questions={self.questions!r} submits={self.submits!r}>"
-
-    @property
-    def away(self) -> bool:
-        """Whether nobody knows that the provider takes jobs."""
-        return self.submits.closed
 
     def excuses(self, now: float) -> bool:
         """Whether a useless answer to a question speaks against the provider alone, and not against the job.
@@ -153,8 +154,10 @@ class Outage:
                 self.submits.failed(job, now, alone=False, lost=True)
             case Refused(cause=Cause.NO_CONNECTION, provider_wide=True):
                 self.submits.failed(job, now, alone=True, lost=False)
-            case Refused(cause=Cause.NO_CONNECTION):
-                pass  # its right to be sent was over: that says nothing of the provider
+            case Refused(cause=Cause.NO_CONNECTION | Cause.RATE_LIMITED):
+                pass  # its right to be sent was over, or a proxy is busy: neither says that jobs are taken
+            case _ if self.submits.closed and not self.submits.is_tried_by(job):
+                pass  # it left before the gate was closed
             case _:
                 self.submits.open()
                 self._bought_at = now

@@ -122,9 +122,12 @@ class Report:
 
 
 def needs_person(group: Group) -> bool:
-    """Whether jobs in this state and for this cause wait for a person; those that are still looked up don't."""
+    """Whether jobs in this state and for this cause wait for a person; those that are still looked up don't.
+
+    Where look-ups came to nothing for long, no run waits for them any more.
+    """
     if group.state is State.IN_DOUBT:
-        return group.held
+        return group.held or group.cause == Cause.STUCK
     return group.cause is not None and Cause(group.cause).needs_person
 
 

@@ -24,6 +24,7 @@ DOWN = Delayed(Cause.PROVIDER_ERROR, "HTTP 503", provider_wide=True)
 UNREACHED = Delayed(Cause.NO_CONNECTION, "no route", provider_wide=True)
 NOT_SENT = Refused(Cause.NO_CONNECTION, "no route", provider_wide=True)
 LOST = Unclear("HTTP 502")
+BUSY = Refused(Cause.RATE_LIMITED, "slow down", provider_wide=True)
 TOO_LATE = Refused(Cause.NO_CONNECTION, "the right to send had expired", retry_after=0.0)
 
 
@@ -42,7 +43,7 @@ def away(event: Event = DOWN, *, paid: bool = False) -> Outage:
     outage = Outage()
     for job in range(FAILURES):
         learn(outage, event, job, 0.0, paid=paid)
-    assert outage.away
+    assert gate(outage, paid=paid).closed
     return outage
 
 
@@ -77,7 +78,7 @@ SUBMITS = [
     Accepted(Remote("1")),
     Finished(()),
     Rejected(Cause.CONTENT_POLICY),
-    Refused(Cause.RATE_LIMITED, provider_wide=True),
+    Refused(Cause.OUT_OF_MONEY, provider_wide=True),
 ]
 
 
@@ -99,15 +100,16 @@ def test_any_answer_opens_the_gate_that_it_came_through(answer: Event, paid: boo
     assert not opened.closed
 
 
-def test_a_right_to_send_that_expired_changes_nothing() -> None:
-    """It was over here, before anything was sent: that neither begins nor ends an outage."""
+@pytest.mark.parametrize("silent", [TOO_LATE, BUSY])
+def test_what_does_not_show_that_jobs_are_taken_changes_nothing(silent: Event) -> None:
+    """A right that was over before anything was sent, and a proxy's 429, neither begin nor end an outage."""
     outage = Outage()
     for job in range(10):
-        learn(outage, TOO_LATE, job, 0.0, paid=True)
-    assert not outage.away
+        learn(outage, silent, job, 0.0, paid=True)
+    assert not outage.submits.closed
     outage = away(LOST, paid=True)
-    learn(outage, TOO_LATE, 1, 10.0, paid=True)
-    assert outage.away
+    probe(outage, silent, 100.0, paid=True)
+    assert outage.submits.closed
 
 
 def test_one_job_is_no_outage() -> None:
@@ -115,17 +117,16 @@ def test_one_job_is_no_outage() -> None:
     outage = Outage()
     for _ in range(50):
         learn(outage, DOWN, 1, 0.0)
-    assert not outage.away
+    assert outage.questions.wait(0.0) == 0.0
     for _ in range(FAILURES):
         learn(outage, UNREACHED, 1, 0.0)
     assert outage.questions.closed
-    assert (
-        not outage.submits.closed
-    )  # they find out for themselves: one that isn't sent costs nothing
+    # Submits find out for themselves: one that isn't sent costs nothing.
+    assert outage.submits.wait(0.0) == 0.0
     probe(outage, UNREACHED, 10.0)
-    assert not outage.submits.closed
+    assert outage.submits.wait(10.0) == 0.0
     learn(outage, UNREACHED, 2, 10.0)
-    assert outage.submits.closed
+    assert outage.submits.wait(10.0) > 0.0
 
 
 def test_one_request_tries_once_a_minute() -> None:
@@ -187,7 +188,29 @@ def test_questions_find_out_for_submits() -> None:
     probe(outage, Progressed("running"), 100.0)
     assert (outage.submits.wait(100.0), outage.submits.closed) == (0.0, True)
     probe(outage, Accepted(Remote("1")), 100.0, paid=True)
-    assert not outage.away
+    assert not outage.submits.closed
+
+
+def test_answers_that_come_and_go_cost_one_submit() -> None:
+    """While submits are lost, a question that is answered now and then lets one try at once, and then no more."""
+    outage, tries = away(LOST, paid=True), 0
+    for second in range(0, 3600, 20):
+        now = float(second)
+        for job in range(FAILURES):
+            learn(outage, DOWN, job, now)
+        probe(outage, Progressed("running"), now)
+        if outage.submits.wait(now) <= 0.0:
+            probe(outage, LOST, now, paid=True)
+            tries += 1
+    assert tries <= 8
+
+
+def test_a_late_answer_proves_nothing() -> None:
+    """A submit that left before the outage and was answered in it neither ends it nor ends the excuses."""
+    outage = away()
+    learn(outage, Accepted(Remote("1")), 9, 15.0, paid=True)
+    assert outage.submits.wait(15.0) > 0.0
+    assert outage.excuses(20.0)
 
 
 def test_questions_that_fail_for_good_do_not_stop_submits() -> None:
@@ -198,7 +221,7 @@ def test_questions_that_fail_for_good_do_not_stop_submits() -> None:
     for second in range(1800, 9000, 60):
         probe(outage, DOWN, float(second))
         assert outage.submits.wait(float(second)) == 0.0
-    assert not outage.away
+    assert not outage.submits.closed
     assert outage.questions.closed
     assert not outage.excuses(9000.0)
 

@@ -10,6 +10,7 @@ from runner.cli.choosing import called, chosen
 from runner.cli.general import General
 from runner.cli.session import Session
 from runner.cli.words import count, plain, typed
+from runner.errors import StoreLocked
 from runner.store.folder import StateFolder
 from runner.store.reader import reading
 from runner.verification import Checked, Verdict
@@ -94,6 +95,9 @@ def _repair(session: Session, broken: Sequence[Checked]) -> None:
             )
         if not done.changed or not session.out.quiet:
             session.out.say(f"{called(done.job)}: {plain(done.note)}")
-    swept = asyncio.run(actions.sweep())
+    try:
+        swept = asyncio.run(actions.sweep())
+    except StoreLocked:  # a run that is at work needs its own
+        return
     if swept and not session.out.quiet:
         session.out.say(f"{count(swept, 'partial file')} removed")

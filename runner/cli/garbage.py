@@ -16,5 +16,6 @@ def rarely() -> None:
 
 def usually() -> None:
     """For what lasts: a download that breaks leaves its last bytes in a cycle. What is here already isn't looked at."""
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.freeze()
     gc.set_threshold(*_USUAL)

@@ -170,7 +170,7 @@ def _why(engine: Engine, lane: Lane, queued: int, now: float) -> str:
         return f"{flying}, no new submits"
     if limiter.held:
         return f"held: {limiter.cause}"
-    if lane.outage.away:
+    if lane.outage.questions.closed or (queued and lane.outage.submits.wait(now) > 0):
         return f"{flying}, no answer from the provider"
     if not queued:
         return flying if limiter.in_flight else "nothing left to submit"

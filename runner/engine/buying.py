@@ -147,9 +147,18 @@ class Buyer:
             await self._r.mistaken(flight, error)
             return
         self._r.log("an answer could not be recorded", error)
-        flight.doubt_since = self._r.now()
+        taken = isinstance(event, Accepted | Finished)
+        if taken:
+            try:
+                await self._r.record(flight, event, self._r.now())
+            except StoreError:
+                raise
+            except Exception as again:  # noqa: BLE001 - told below
+                error = again
+            else:
+                return
         unclear = Unclear(f"{describe(error)}{_what_was_told(event)}")
-        await self._unclear(lane, flight, unclear, taken=isinstance(event, Accepted | Finished))
+        await self._unclear(lane, flight, unclear, taken=taken)
 
     async def _after_submit(self, lane: Lane, source: Source, flight: Flight, event: Event) -> None:
         now = self._r.now()
@@ -168,7 +177,7 @@ class Buyer:
                 lane.limiter.refused(event, now)
                 await self._again_later(source, flight, event)
             case Unclear():
-                flight.doubt_since = now
+                flight.doubt_since = self._r.edges.clock.monotonic()
                 await self._unclear(lane, flight, event)
             case _:
                 await self._r.record(flight, event, None)
@@ -200,10 +209,8 @@ class Buyer:
         `taken`: it was, for certain, so it is held whatever the user said of doubt.
         """
         model = flight.job.spec.model
-        if (
-            lane.dialect(model).lookup(model, flight.client_ref) is not None
-            and event.check_after is not None
-        ):
+        can_ask = not taken and lane.dialect(model).lookup(model, flight.client_ref) is not None
+        if can_ask and event.check_after is not None:
             await self._r.record(
                 flight, event, self._r.now() + max(event.check_after, FIRST_TROUBLE)
             )
@@ -224,19 +231,19 @@ class Buyer:
         if exchange is None:
             await self._unclear(lane, flight, Unclear(flight.job.detail, check_after=None))
             return
-        asked = self._r.now()  # an answer knows no more than that moment
-        flight.doubt_since = min(flight.doubt_since, asked)  # the clock may have been set back
-        settled = flight.doubt_since + self._r.options.settle
+        # An answer knows no more than the moment of the question. Not the clock on the wall: somebody may set it.
+        doubted_for = self._r.edges.clock.monotonic() - flight.doubt_since
         event = await self._r.ask(lane, flight, exchange)
         now = self._r.now()
         match event:
             case Accepted():
+                flight.trouble, flight.stuck_seen = 0, False
                 await self._r.record(flight, event, self._r.board.next_poll(flight, now))
             case Finished():
                 await self._r.finished(flight, event)
-            case Absent() if asked < settled:
+            case Absent() if doubted_for < self._r.options.settle:
                 # Asked too soon to believe it: a request on its way may still arrive.
-                self._r.board.wake(flight, settled)
+                self._r.board.wake(flight, now + self._r.options.settle - doubted_for)
             case Absent() | Rejected():
                 await self._r.record(flight, event, now)
             case Delayed():

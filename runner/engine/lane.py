@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from runner.causes import Cause
 from runner.job import Job
 from runner.limiter import Limiter, Room
 from runner.limits import Limits, Rate
@@ -51,10 +52,11 @@ class Flight:
     """A job in the air: what is kept in memory of it between two looks. Of its spec: batch, id and model.
 
     `slot`: it counts as in flight for the limiter. `phase` is empty while the provider's word for it isn't known.
-    `doubt_since` is when a submit without an answer can have been on its way last. `trouble` counts answers in a row
-    that were of no use, `fresh` how often a new address was asked for, `tries` failed downloads, `stuck_seen` that it
-    was polled after becoming stuck, `busy` that a step of it is under way: a wake-up that comes twice must not start
-    another.
+    `doubt_since` is when a submit without an answer can have been on its way last, on the monotonic clock. `trouble`
+    counts answers in a row that were of no use, `denied` those of one kind (`denial`) by which it failed or is unknown,
+    the first of them at `denied_since`; `fresh` how often a new address was asked for, `tries` failed downloads,
+    `stuck_seen` that it was polled after becoming stuck, `busy` that a step of it is under way: a wake-up that comes
+    twice must not start another.
     """
 
     job: Job
@@ -67,6 +69,9 @@ class Flight:
     trouble: int = 0
     trouble_since: float = 0.0
     doubt_since: float = 0.0
+    denial: Cause | None = None
+    denied: int = 0
+    denied_since: float = 0.0
     fresh: int = 0
     tries: int = 0
     stuck_seen: bool = False

@@ -159,7 +159,8 @@ class Recorder:
             return Delayed(
                 Cause.PROVIDER_ERROR, f"the answer could not be read: {excerpt(str(error))}"
             )
-        lane.outage.asked(event, flight.job.number, self.now())
+        if not (flight.stuck_seen and isinstance(event, Delayed)):  # that it fails is known
+            lane.outage.asked(event, flight.job.number, self.now())
         return event
 
 

@@ -61,7 +61,7 @@ async def take_up(
     after = 0
     while page := await store.claim_open(numbers, clock.now(), after):
         for claim in page:
-            _board_again(board, claim, clock.now())
+            _board_again(board, claim, clock)
         after = page[-1].job.number
         wake.set()
 
@@ -110,12 +110,12 @@ async def leave_behind(board: Board, store: Store) -> None:
     await store.save_latencies(board.latencies.learned())
 
 
-def _board_again(board: Board, claim: Claimed, now: float) -> None:
-    job = claim.job
+def _board_again(board: Board, claim: Claimed, clock: Clock) -> None:
+    job, now = claim.job, clock.now()
     if claim.doubted:
         board.count(claim.batch, replace(job, state=State.SUBMITTING), job)
     flight = board.board(claim, job)
-    flight.doubt_since = job.changed_at
+    flight.doubt_since = clock.monotonic()  # when the earlier run ended nobody knows
     # Held jobs take no place: in the worst case the provider refuses one for crowding, and that is free.
     flight.slot = (
         job.state is not State.READY and job.due_at is not None and job.cause is not Cause.STUCK

@@ -12,8 +12,9 @@ from runner.engine.recorder import FIRST_TROUBLE, LONGEST_TROUBLE, Recorder
 from runner.events import Delayed, Finished, Gone, Progressed, Rejected
 from runner.job import State
 
-LOST_AFTER = 120.0  # seconds of "no such job" before it is believed: new jobs are not known everywhere at once
-BELIEVED_AFTER = 3  # failures in a row that could be a bad moment of the provider
+DENIALS, DENIED_FOR = 3, 120.0
+"""Answers by which a job failed, or is unknown, that are doubted, and for how many seconds: a new job is not known
+everywhere at once, and a failure may be a bad moment of the provider."""
 FRESH_ADDRESSES = 2
 CORRUPT_TRIES = 3
 
@@ -44,10 +45,11 @@ class Watcher:
             case Delayed(cause=Cause.LOST_REMOTE):
                 await self._unknown_there(flight, event)
             case Rejected(passing=True) if (
-                flight.trouble < BELIEVED_AFTER and flight.job.state is not State.CANCELLED
+                flight.job.state is not State.CANCELLED and not self._believed(flight, event.cause)
             ):
                 await self._r.trouble(flight, Delayed(event.cause, event.detail))
             case Delayed():
+                flight.denial = None  # whoever is in trouble may be wrong about a job too
                 await self._r.trouble(flight, event)
             case _:
                 await self._r.record(flight, event, None)
@@ -59,7 +61,7 @@ class Watcher:
 
     async def _progressed(self, flight: Flight, event: Progressed) -> None:
         now = self._r.now()
-        flight.trouble, flight.stuck_seen = 0, False
+        flight.trouble, flight.stuck_seen, flight.denial = 0, False, None
         timeout = self._timeout(flight)
         if timeout is not None and flight.waited(now) > timeout:
             self._r.board.stick(flight)
@@ -87,13 +89,7 @@ class Watcher:
         return source.batch.timeout if source else None
 
     async def _unknown_there(self, flight: Flight, event: Delayed) -> None:
-        now = self._r.now()
-        if flight.trouble == 0:
-            flight.trouble_since = now
-        if (
-            now - max(flight.trouble_since, flight.submitted_at) < LOST_AFTER
-            or flight.trouble < CORRUPT_TRIES
-        ):
+        if not self._believed(flight, Cause.LOST_REMOTE):
             await self._r.trouble(flight, event)
             return
         claim = await self._r.store.load(flight.job.number)
@@ -102,6 +98,15 @@ class Watcher:
             await self._r.record(flight, gone, None)
             return
         await self._r.record(flight, event, None)
+
+    def _believed(self, flight: Flight, denial: Cause) -> bool:
+        """Whether the provider has said this often enough in a row, and for long enough, to believe it."""
+        now = self._r.now()
+        if flight.denial is not denial:
+            flight.denial, flight.denied, flight.denied_since = denial, 0, now
+        flight.denied += 1
+        flight.denied_since = min(flight.denied_since, now)  # the clock may have been set back
+        return flight.denied > DENIALS and now - flight.denied_since >= DENIED_FOR
 
     # -- fetch ---------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,10 @@ async def test_records_that_fail_now_and_then(tmp_path: Path, after: bool) -> No
 
 
 @pytest.mark.parametrize("on_doubt", ["hold", "resubmit"])
-async def test_a_receipt_that_can_not_be_written_is_told(tmp_path: Path, on_doubt: str) -> None:
+@pytest.mark.parametrize(("name", "model"), [("winfull", FAL_MODEL), ("kling", KLING)])
+async def test_a_receipt_that_can_not_be_written_is_told(
+    tmp_path: Path, name: str, model: str, on_doubt: str
+) -> None:
     """The provider's answer is here and can't be recorded: held, whatever on_doubt says, with its id in the row."""
     record = SqliteStore.record
 
@@ -115,7 +118,7 @@ async def test_a_receipt_that_can_not_be_written_is_told(tmp_path: Path, on_doub
 
     async with simulator() as sim:
         batch = Batch("film", "film.yaml", "d", "", on_doubt=on_doubt)
-        night = Night(tmp_path, provider_at(sim, "winfull"), specs(FAL_MODEL, 3), batch=batch)
+        night = Night(tmp_path, provider_at(sim, name), specs(model, 3), batch=batch)
         with mock.patch.object(SqliteStore, "record", broken):
             await night.run()
         assert await night.states() == {State.DONE: 2, State.IN_DOUBT: 1}

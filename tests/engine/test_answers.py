@@ -67,10 +67,10 @@ def test_a_bad_moment_is_not_believed_at_once(tmp_path: Path, kind: str) -> None
 
 
 def test_a_failure_that_stays_is_believed(tmp_path: Path) -> None:
-    """The same error a fourth time is the job's own end: failed, not billed, and asked about no more."""
+    """The same error for two minutes is the job's own end: failed, not billed, and asked about no more."""
     night = LongNight(tmp_path, "fal", FAL_MODEL, outage=ALWAYS, how=[Fault("result-error")])
     night.live()
-    assert night.fired["result-error"] == 4
+    assert night.fired["result-error"] == 7
     assert night.states == {"failed": 1}
     (rejected,) = learned(night, Rejected)
     assert isinstance(rejected, Rejected)
@@ -252,6 +252,31 @@ def test_a_rate_limit_is_used_whole(tmp_path: Path, known: bool) -> None:
     assert night.statuses[429] < (1 if known else 100)
 
 
+@pytest.mark.parametrize("jobs", [1, 5])
+def test_trouble_before_it_makes_no_denial_believed(tmp_path: Path, jobs: int) -> None:
+    """After an outage a job is unknown to one answer: that is the first of its kind, however many were of no use."""
+    night = LongNight(
+        tmp_path, "kling", KLING_MODEL, jobs, outage=(MINUTE, 12 * MINUTE),
+        how=[Fault("nginx-error", arg=503)], run=Latency("fixed", 300.0),
+    )  # fmt: skip
+    night.after = [Fault("task-forgotten", times=jobs)]
+    night.live()
+    assert night.states == {"done": jobs}
+
+
+def test_a_bad_moment_of_the_result_is_not_believed_for_the_trouble_before_it(
+    tmp_path: Path,
+) -> None:
+    """Half of all questions fail for an hour, about status and result alike: every clip comes home."""
+    bad = [Fault("server-error-on-poll", arg=503, rate=0.5)]
+    night = LongNight(
+        tmp_path, "fal", FAL_MODEL, 20, outage=(5 * MINUTE, HOUR), how=bad,
+        run=Latency("lognormal", 600.0, 900.0),
+    )  # fmt: skip
+    night.live()
+    assert night.states == {"done": 20}
+
+
 # -- look-ups --------------------------------------------------------------------------------------------------------
 
 
@@ -268,3 +293,25 @@ def test_absence_counts_from_the_end_of_the_request(tmp_path: Path) -> None:
     )
     assert lost >= 35.0
     assert lost + 30.0 <= gone < lost + 2 * MINUTE
+
+
+def test_a_clock_that_is_set_forward_makes_no_absence_sooner(tmp_path: Path) -> None:
+    """Set by ten minutes right after a submit was lost: "no such job" is believed no earlier than without."""
+    night = LongNight(
+        tmp_path,
+        "kling",
+        KLING_MODEL,
+        outage=(0.0, MINUTE),
+        how=[Fault("drop-before-accept", times=1)],
+    )
+
+    def set_forward(event: Event) -> bool:
+        if isinstance(event, Unclear):
+            night.set_clock(10 * MINUTE)
+        return False
+
+    night.stop_after = set_forward
+    night.live()
+    assert night.states == {"done": 1}
+    (gone,) = [at for at, _, event in night.seen if isinstance(event, Absent)]
+    assert gone >= 30.0

@@ -15,7 +15,11 @@ from runner.events import Delayed, Refused
 from runner.job import State
 from runner.limits import Limits, Rate
 from runner.providers import presets
+from runner.report import report
 from runner.simulator import Fault
+from runner.simulator.settings import Latency
+from runner.store import StateFolder
+from runner.store.reader import reading
 from tests.engine.night import FAL_MODEL
 from tests.engine.virtual import HOUR, MINUTE, LongNight
 
@@ -155,6 +159,52 @@ def test_look_ups_without_use_do_not_stop_buying(tmp_path: Path) -> None:
     assert ending.stopped is Stopped.NOTHING_LEFT
     assert 0 < night.states["in_doubt"] <= 8
     assert night.states["in_doubt"] + night.states["done"] == 20
+    with reading(StateFolder(tmp_path)) as reader:
+        assert reader is not None
+        assert report(reader).exit_code() == 4  # a person has to look: no run does any more
+
+
+def test_a_job_in_doubt_that_is_found_late_is_waited_for(tmp_path: Path) -> None:
+    """Its look-ups were of no use for hours and it counted as stuck: once it is found, it is a job like any other."""
+    night = LongNight(
+        tmp_path, "kling", KLING_MODEL, 20, outage=(0.0, 20.0), how=[Fault("accepted-then-502")]
+    )
+    night.after = [Fault("html-answer", path="*-1", times=60)]
+    night.provider = replace(
+        night.provider, limits=Limits(submits=Rate(1, 10 * MINUTE), in_flight=5)
+    )
+    night.live()
+    assert "stuck" in {job.cause for _, job, _ in night.seen if job.state is State.IN_DOUBT}
+    assert night.states == {"done": 20}
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.7])
+def test_questions_that_fail_now_and_then_cost_few_submits(tmp_path: Path, rate: float) -> None:
+    """All submits and some of the polls fail for an hour: each poll that is answered tells nothing of submits."""
+    how = [
+        Fault("server-error-on-submit", arg=503),
+        Fault("server-error-on-poll", arg=503, rate=rate),
+    ]
+    night = LongNight(
+        tmp_path, "fal", FAL_MODEL, 200, in_flight=60, outage=(5 * MINUTE, HOUR), how=how,
+        run=Latency("lognormal", 1200.0, 2400.0),
+    )  # fmt: skip
+    night.live()
+    assert night.states["in_doubt"] <= 20
+    assert night.states["queued"] == 0
+
+
+def test_stuck_jobs_do_not_slow_the_others(tmp_path: Path) -> None:
+    """Two jobs fail for ever and are stuck in time: submits, one in ten minutes, are made to wait by them only once."""
+    poison = [Fault("server-error-on-poll", arg=503)]
+    night = LongNight(tmp_path, "fal", FAL_MODEL, 20, in_flight=8, first=poison, poisoned=2)
+    night.provider = replace(
+        night.provider, limits=Limits(submits=Rate(1, 10 * MINUTE), in_flight=8)
+    )
+    night.live()
+    assert night.states == {"running": 2, "done": 18}
+    made = [at for at, job, _ in night.seen if job.state is State.DONE]
+    assert made[-1] < 7 * HOUR
 
 
 @pytest.mark.parametrize(
