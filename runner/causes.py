@@ -99,7 +99,7 @@ _TABLE: dict[Cause, tuple[str, str]] = {
     ),
     Cause.STUCK: (
         "it takes longer than timeout: allows, or the provider gives no answer of use; it is still asked about, slowly",
-        "ask the provider about the remote id: runner show JOB",
+        "ask the provider about it: runner show JOB; where it is in doubt: runner resolve",
     ),
     Cause.EXPIRED: (
         "the clip was paid for, but the provider no longer has the file",

@@ -93,7 +93,7 @@ class Gate:
 
     def try_now(self, now: float) -> None:
         """The next try needs to wait no longer, for what is known from elsewhere; believed once while it is closed."""
-        if not self._hinted:
+        if self.closed and not self._hinted:
             self._hinted = True
             self._next = min(self._next, now)
 
@@ -118,6 +118,8 @@ class Outage:
 
     def __init__(self) -> None:
         self.questions, self.submits = Gate(), Gate()
+        self.failed_at = -math.inf
+        """When a question was last answered with an error of the server, or not at all."""
         self._bought_at = -math.inf
 
     def __repr__(self) -> str:
@@ -135,6 +137,7 @@ class Outage:
     def asked(self, event: Event, job: int, now: float) -> None:
         """Draw conclusions from what a question about a job came to."""
         if isinstance(event, Delayed) and event.provider_wide:
+            self.failed_at = now
             before = self.questions.shared
             unreached = event.cause is Cause.NO_CONNECTION
             self.questions.failed(job, now, alone=unreached, lost=False)
@@ -166,4 +169,5 @@ class Outage:
         """The clock was set back by so much: all times go with it."""
         self.questions.set_back(seconds)
         self.submits.set_back(seconds)
+        self.failed_at -= seconds
         self._bought_at -= seconds

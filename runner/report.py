@@ -127,7 +127,7 @@ def needs_person(group: Group) -> bool:
     Where look-ups came to nothing for long, no run waits for them any more.
     """
     if group.state is State.IN_DOUBT:
-        return group.held or group.cause == Cause.STUCK
+        return group.held or group.cause in (Cause.STUCK, Cause.INTERNAL)
     return group.cause is not None and Cause(group.cause).needs_person
 
 

@@ -191,6 +191,19 @@ def test_questions_find_out_for_submits() -> None:
     assert not outage.submits.closed
 
 
+def test_a_moment_without_connection_costs_no_later_hint() -> None:
+    """Questions about one job closed alone and opened again: the next outage's end is told to submits all the same."""
+    outage = Outage()
+    for _ in range(FAILURES):
+        learn(outage, UNREACHED, 1, 0.0)
+    probe(outage, Progressed("running"), 15.0)
+    for job in range(FAILURES):
+        learn(outage, DOWN, job, 100.0)
+    assert outage.submits.wait(100.0) == LONGEST_LOST_GAP
+    probe(outage, Progressed("running"), 160.0)
+    assert outage.submits.wait(160.0) == 0.0
+
+
 def test_answers_that_come_and_go_cost_one_submit() -> None:
     """While submits are lost, a question that is answered now and then lets one try at once, and then no more."""
     outage, tries = away(LOST, paid=True), 0

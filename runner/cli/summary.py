@@ -93,7 +93,7 @@ def next_command(session: Session, report: Report, ran: Ran | None = None) -> st
     """What to type next, in one line; None where there is nothing to do."""
     if ran is not None and ran.ending.held:
         return session.command("resume")
-    if _example(report, lambda group: needs_person(group) and group.cause in _RESOLVED):
+    if _example(report, lambda group: needs_person(group) and _to_resolve(group)):
         return session.command("resolve")
     if ran is not None and ran.ending.over_budget:
         return session.command(f"run {shell(plain(_manifest(report, ran)))}")
@@ -104,6 +104,10 @@ def next_command(session: Session, report: Report, ran: Ran | None = None) -> st
         return session.command("jobs --state failed")
     bad = bad or _example(report, lambda group: group.state is State.FAILED)
     return None if bad is None else session.command(f"show {bad}")
+
+
+def _to_resolve(group: Group) -> bool:
+    return group.state is State.IN_DOUBT or group.cause in _RESOLVED
 
 
 def _manifest(report: Report, ran: Ran) -> str:
@@ -161,12 +165,13 @@ def _counts(batch: BatchReport) -> Text:
     text = Text("  ")
     text.append(f"{counts.get(State.DONE, 0):,} of {batch.total:,} done", style="green")
     person = batch.needs_person
-    held = sum(each.count for each in batch.groups if each.state is State.IN_DOUBT and each.held)
+    doubtful = [each for each in batch.groups if each.state is State.IN_DOUBT]
+    asked = sum(each.count for each in doubtful if not needs_person(each))
     at_work = counts.get(State.RUNNING, 0) + counts.get(State.SUBMITTING, 0)
     for number, words, style in (
         (counts.get(State.FAILED, 0), "failed", "red"),
         (person, "need you" if person > 1 else "needs you", "yellow"),
-        (counts.get(State.IN_DOUBT, 0) - held, "looked up at the provider", "cyan"),
+        (asked, "looked up at the provider", "cyan"),
         (counts.get(State.QUEUED, 0), "queued", ""),
         (at_work, "at the provider", "cyan"),
         (counts.get(State.READY, 0), "to download", "cyan"),

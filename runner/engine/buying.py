@@ -237,8 +237,8 @@ class Buyer:
         now = self._r.now()
         match event:
             case Accepted():
-                flight.trouble, flight.stuck_seen = 0, False
-                await self._r.record(flight, event, self._r.board.next_poll(flight, now))
+                if await self._r.record(flight, event, self._r.board.next_poll(flight, now)):
+                    flight.trouble, flight.stuck_seen = 0, False
             case Finished():
                 await self._r.finished(flight, event)
             case Absent() if doubted_for < self._r.options.settle:

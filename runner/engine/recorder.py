@@ -120,7 +120,7 @@ class Recorder:
     async def finished(self, flight: Flight, event: Finished) -> None:
         """The clip is made: the job leaves the provider's hands and waits to be fetched."""
         now = self.now()
-        flight.trouble = flight.tries = 0
+        flight.trouble, flight.tries, flight.denial = 0, 0, None
         flight.stuck_seen = False  # late is not lost: the run waits for the file
         flight.expires_at = None if event.lifetime is None else now + event.lifetime
         self.board.free_slot(flight)
@@ -138,10 +138,9 @@ class Recorder:
             lane.limiter.refused(Refused(event.cause, event.detail, provider_wide=True), now)
         wait = backoff(FIRST_TROUBLE, flight.trouble, LONGEST_TROUBLE)
         due = now + max(event.retry_after or 0.0, wait)
-        told = event.cause is Cause.PROVIDER_ERROR or now - flight.trouble_since > LONGEST_EXCUSE
-        if (
-            flight.trouble >= USELESS_ANSWERS and told
-        ) or flight.stuck_seen:  # no run waits for it, so its row has to say that
+        counts = event.cause is Cause.PROVIDER_ERROR or now - flight.trouble_since > LONGEST_EXCUSE
+        useless = flight.trouble >= USELESS_ANSWERS and counts and flight.denial is None
+        if useless or flight.stuck_seen:  # no run waits for it, so its row has to say that
             if event.cause is not Cause.INTERNAL:
                 event = replace(event, cause=Cause.STUCK)
             self.board.stick(flight)

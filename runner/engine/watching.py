@@ -100,9 +100,13 @@ class Watcher:
         await self._r.record(flight, event, None)
 
     def _believed(self, flight: Flight, denial: Cause) -> bool:
-        """Whether the provider has said this often enough in a row, and for long enough, to believe it."""
+        """Whether the provider has said this often enough in a row, and for long enough, to believe it.
+
+        While it has trouble with other jobs, it may be wrong about this one.
+        """
         now = self._r.now()
-        if flight.denial is not denial:
+        trouble_at = self._r.board.lane(flight).outage.failed_at
+        if flight.denial is not denial or trouble_at > flight.denied_since:
             flight.denial, flight.denied, flight.denied_since = denial, 0, now
         flight.denied += 1
         flight.denied_since = min(flight.denied_since, now)  # the clock may have been set back

@@ -17,8 +17,10 @@ from runner.engine import Stopped
 from runner.engine.watching import Watcher
 from runner.events import Accepted, Event, Saved
 from runner.job import Job, State
-from runner.simulator import Simulator
-from runner.store import Batch, SqliteStore
+from runner.report import report
+from runner.simulator import Fault, Simulator
+from runner.store import Batch, SqliteStore, StateFolder
+from runner.store.reader import reading
 from tests.engine.night import FAL_MODEL, Night, provider_at, simulator, specs
 
 KLING = "v1/videos/text2video"
@@ -176,4 +178,26 @@ async def test_a_job_that_always_fails_alone(tmp_path: Path, where: str, left: S
         check_places(night)
         await night.run()
         assert len(night.events(Saved)) == (5 if left is State.FAILED else 6)
+        assert set(bought(sim).values()) == {1}
+
+
+async def test_a_look_up_that_always_fails_needs_a_person(tmp_path: Path) -> None:
+    """What a look-up found can't be stored: it is asked about slowly, the run ends, and says so with exit 4."""
+    record = SqliteStore.record
+
+    async def broken(self: SqliteStore, job: Job, event: Event, *args: Any, **more: Any) -> Any:
+        if isinstance(event, Accepted) and job.state is State.IN_DOUBT:
+            raise Mistake("of ours")
+        return await record(self, job, event, *args, **more)
+
+    async with simulator(faults=[Fault("accepted-then-502", times=1)]) as sim:
+        night = Night(tmp_path, provider_at(sim, "kling"), specs(KLING, 3))
+        with mock.patch.object(SqliteStore, "record", broken):
+            ending = await night.run()
+        assert ending.stopped is Stopped.NOTHING_LEFT
+        assert await night.states() == {State.DONE: 2, State.IN_DOUBT: 1}
+        with reading(StateFolder(tmp_path)) as reader:
+            assert reader is not None
+            found = report(reader)
+        assert (found.exit_code(), found.needs_person) == (4, 1)
         assert set(bought(sim).values()) == {1}
