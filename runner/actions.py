@@ -119,10 +119,10 @@ class Actions:
 
     async def sweep(self) -> int:
         """Remove what broken downloads left and no job can go on with; says how many files."""
-        async with self._store() as store:
+        async with self._store():
             with reading(self._folder) as reader:
                 assert reader is not None
-                numbers = [batch.number for batch in await store.batches()]
+                numbers = [batch.number for batch in reader.batches()]
                 needed = {
                     part_tag(job.spec.key, job.attempt)
                     for job in reader.jobs(numbers, _WITH_PARTS)

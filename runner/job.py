@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +19,7 @@ from runner import events
 from runner.causes import Cause
 from runner.errors import RunnerError
 from runner.events import Event, Remote
+from runner.wire import dump_json
 
 
 class State(StrEnum):
@@ -184,16 +184,13 @@ def advanced(job: Job, state: State, event: Event, now: float, due_at: float | N
     )
 
 
-_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
 def job_key(batch: str, model: str, params: Mapping[str, Any], written_id: str, repeat: int) -> str:
     """Identify a job: the same request of the same batch has the same key, whoever sells it.
 
     `5` and `"5"` are the same request (which of the two an API wants is its dialect's business), so scalars are
     compared by their text. 32 hex digits.
     """
-    canonical = _CANONICAL.encode([batch, model, _by_text(params), written_id, repeat])
+    canonical = dump_json([batch, model, _by_text(params), written_id, repeat])
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 

@@ -62,7 +62,7 @@ class Gate:
 
     def back(self, job: int, now: float) -> None:
         """It is back, whatever became of it. One that says nothing of the provider counts as a failure."""
-        if self.closed and self._trying == job:
+        if self.is_tried_by(job):
             self._later(now, lost=False)
 
     def open(self) -> None:
@@ -78,7 +78,7 @@ class Gate:
         """
         self._jobs.add(job)
         if self.closed:
-            if self._trying == job:
+            if self.is_tried_by(job):
                 self._later(now, lost=lost)
             return
         self._failures += 1

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import tracemalloc
 import unicodedata
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -108,6 +108,19 @@ class Shop:
             await response.write(piece)
         if stop < len(data) and request.transport is not None:
             request.transport.close()
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, look: Callable[[int], None]) -> None:
+    """Have `look` told how many bytes have come, after each piece of a download."""
+    original, came = download_module.Pace.count, 0
+
+    def count(self: download_module.Pace, size: int) -> None:
+        nonlocal came
+        original(self, size)
+        came += size
+        look(came)
+
+    monkeypatch.setattr(download_module.Pace, "count", count)
 
 
 @pytest.fixture
@@ -308,17 +321,12 @@ async def test_killed_process_loses_little(
 ) -> None:
     """What a kill without warning leaves on disk is enough to go on from the last sync."""
     left = root.with_name("left")
-    original = download_module.Pace.count
-    came = 0
 
-    def count(self: download_module.Pace, size: int) -> None:
-        nonlocal came
-        original(self, size)
-        came += size
+    def keep(came: int) -> None:
         if came > 6_000_000 and not left.exists():
             shutil.copytree(root, left)
 
-    monkeypatch.setattr(download_module.Pace, "count", count)
+    watch(monkeypatch, keep)
     shop.body = clip(9_000_000)
     await saver.save(shop.url)
     saved = await Saver(http, left, Clock(), free_floor=0).save(shop.url)
@@ -331,21 +339,15 @@ async def test_part_that_somebody_takes_away_is_fetched_anew(
     left: int | None, saver: Saver, shop: Shop, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Removed or shortened while it grows, it is never filled up with zeros: an error, and then the whole file."""
-    original = download_module.Pace.count
-    came = 0
 
-    def count(self: download_module.Pace, size: int) -> None:
-        nonlocal came
-        original(self, size)
-        came += size
+    def take_away(came: int) -> None:
         if 2_000_000 < came < 2_200_000:
             for path in root.rglob("*.part"):
                 os.truncate(path, left) if left else path.unlink()
 
-    monkeypatch.setattr(download_module.Pace, "count", count)
-    shop.body = b"\xff\xfb\x90\x00" + random.Random(1).randbytes(
-        3_000_000
-    )  # an MP3: no index to miss
+    watch(monkeypatch, take_away)
+    # An MP3: no index to miss.
+    shop.body = b"\xff\xfb\x90\x00" + random.Random(1).randbytes(3_000_000)
     error = await failure(saver, shop.url)
     assert (error.cause, error.again) == (Cause.DOWNLOAD_FAILED, True)
     [saved] = await saver.save(shop.url)

@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 # in its own row, and from its own folder.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "causes", "clock"),
-    ("events", "job", "wire", "limits", "limiter", "outage", "budget", "polling", "template", "media", "tokens",
+    ("events", "wire", "job", "limits", "limiter", "outage", "budget", "polling", "template", "media", "tokens",
      "names", "addresses"),
     ("providers", "manifest", "keys", "settings"),
     ("store", "wakeups", "http", "files"),

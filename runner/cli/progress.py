@@ -177,8 +177,7 @@ def _why(engine: Engine, lane: Lane, queued: int, now: float) -> str:
     if any(source.over_budget for source in lane.sources):
         return f"{flying}, budget reached"
     room = lane.room(now)
-    full = limiter.cap is not None and limiter.in_flight >= limiter.cap
-    if full or room.wait < SHORTEST_WAIT or not room.why:
+    if limiter.full or room.wait < SHORTEST_WAIT or not room.why:
         return flying
     wait = "" if math.isinf(room.wait) else f", next in {stopwatch(room.wait)}"
     return f"{flying}, {room.why}{wait}"

@@ -64,7 +64,7 @@ class Http:
             self._open.push_async_callback(self._resolver.close)
         self._questions = self._session(_POLL, self._connector(limit=100), _JSON, once)
         apart = self._connector(limit=0, force_close=True)
-        self._orders = self._session(_PAID, apart, _JSON, once, trace_configs=[_watching()])
+        self._unshared = self._session(_PAID, apart, _JSON, once, trace_configs=[_watching()])
         self._results = Results(self._resolver, self._media_session)
         return self
 
@@ -89,7 +89,7 @@ class Http:
         """
         url = _url_of(provider, request)
         if request.paid or request.method != "GET":
-            return await self._order(provider, request, url)
+            return await self._send_once(provider, request, url)
         try:
             return await self._ask(provider, request, url)
         except TransportError as error:
@@ -110,7 +110,7 @@ class Http:
         )
         return await retrying(again)
 
-    async def _order(self, provider: Provider, request: Request, url: URL) -> Response:
+    async def _send_once(self, provider: Provider, request: Request, url: URL) -> Response:
         """Send what costs or changes something: once, on a connection of its own, and know whether it left."""
         headers = self._authorization(provider, url, request)
         if request.body is not None:
@@ -119,7 +119,7 @@ class Http:
         sent = SimpleNamespace(left=False)
         failure: TransportError
         try:
-            async with self._orders.request(
+            async with self._unshared.request(
                 request.method, url, data=data, headers=headers, allow_redirects=False, trace_request_ctx=sent
             ) as answer:  # fmt: skip
                 return Response(answer.status, plain(answer.headers), await _read(answer))

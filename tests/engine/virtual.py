@@ -10,11 +10,8 @@ import logging
 import random
 from collections import Counter
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
-    Generator,
     Mapping,
     Sequence,
 )
@@ -29,7 +26,6 @@ from yarl import URL
 from runner.engine import Ending, Engine, Options
 from runner.events import Event
 from runner.files import Files
-from runner.http import Http
 from runner.job import Job, Spec
 from runner.keys import Keys
 from runner.limits import Limits
@@ -45,6 +41,7 @@ from tests.engine.night import KEYS, specs
 from tests.simulation.loop import VirtualLoop, watched_threads
 from tests.simulation.network import unreachable
 from tests.simulation.sky import Sky, SkyClock
+from tests.simulation.wire import Answer, Pending, WireHttp
 
 HOST = "sim.example"
 MINUTE, HOUR = 60.0, 3600.0
@@ -174,7 +171,7 @@ class LongNight:
             batch = Batch("film", "film.yaml", "d", name, timeout=self._timeout)
             stored, _ = await store.add(batch, [self.jobs], clock.now())
             run = await store.begin_run(clock.now())
-            async with Road(self, Keys(KEYS), clock) as http:
+            async with WireHttp(lambda _: _Session(self), Keys(KEYS), clock) as http:
                 files = Files(self._root / "outputs", clock, free_floor=0)
                 engine = self._engine = Engine(
                     store, Edges(http, files, clock), {self.provider.name: self.provider}, [stored],
@@ -216,34 +213,19 @@ class LongNight:
         return reply
 
 
-class Road(Http):
-    """The program's own client, down to where the sockets would begin."""
-
-    def __init__(self, night: LongNight, keys: Keys, clock: SkyClock) -> None:
-        super().__init__(keys, clock, resolver=object())  # type: ignore[arg-type]
-        self._night = night
-
-    def _connector(self, **settings: Any) -> Any:
-        del settings
-
-    def _session(self, *_: Any, **__: Any) -> Any:
-        return _Session(self._night)
-
-
 class _Session:
     """Stands for `aiohttp.ClientSession`."""
 
     def __init__(self, night: LongNight) -> None:
         self._night = night
-        self.trace_configs: list[object] = []
 
     async def close(self) -> None:
         """Nothing is open."""
 
-    def request(self, method: str, url: URL, **told: Any) -> _Pending:
-        return _Pending(self._exchange(method, url, **told))
+    def request(self, method: str, url: URL, **told: Any) -> Pending:
+        return Pending(self._exchange(method, url, **told))
 
-    def get(self, url: URL, **told: Any) -> _Pending:
+    def get(self, url: URL, **told: Any) -> Pending:
         return self.request("GET", url, **told)
 
     async def _exchange(
@@ -255,7 +237,7 @@ class _Session:
         allow_redirects: bool,
         data: bytes | None = None,
         trace_request_ctx: SimpleNamespace | None = None,
-    ) -> _Answer:
+    ) -> Answer:
         assert not allow_redirects
         night = self._night
         night.asked.append(Asked(night.now, method, url.path))
@@ -268,40 +250,4 @@ class _Session:
         await asyncio.sleep(0.05 + reply.delivery.hang)
         if reply.delivery.drop:
             raise aiohttp.ServerDisconnectedError
-        return _Answer(reply, url)
-
-
-class _Pending:
-    """An answer to come: to be awaited, or opened and closed."""
-
-    def __init__(self, exchange: Coroutine[Any, Any, _Answer]) -> None:
-        self._exchange = exchange
-
-    def __await__(self) -> Generator[Any, Any, _Answer]:
-        return self._exchange.__await__()
-
-    async def __aenter__(self) -> _Answer:
-        return await self._exchange
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
-
-
-class _Answer:
-    """Stands for `aiohttp.ClientResponse`."""
-
-    def __init__(self, reply: Reply, url: URL) -> None:
-        self.status, self.headers, self.url = reply.status, dict(reply.headers), url
-        self.content_length = len(reply.body)
-        self.headers.setdefault("Content-Length", str(self.content_length))
-        self.content = self
-        self._body = reply.body
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    async def read(self) -> bytes:
-        return self._body
-
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        yield self._body
+        return Answer(reply, url)

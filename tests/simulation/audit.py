@@ -13,8 +13,9 @@ from collections import defaultdict
 
 from runner.budget import Money
 from runner.simulator.task import Task
+from tests.engine.night import KEYS
 from tests.simulation.books import Books, Row
-from tests.simulation.network import KEYS, LATEST, Letter, Network, system_of
+from tests.simulation.network import LATEST, Letter, Network, system_of
 from tests.simulation.plan import HOST, PRICE, Plan
 
 _FREE = ("refused", "absent")

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from runner.job import Job, Spec
 from runner.keys import Keys
 from runner.steps import Edges
 from runner.store import SqliteStore, StateFolder
+from tests.engine.night import KEYS
 from tests.simulation.audit import Audit
 from tests.simulation.disk import Disk, empty, fill
 from tests.simulation.loop import Killed, Stalled, VirtualLoop
-from tests.simulation.network import KEYS, Network
+from tests.simulation.network import Network
 from tests.simulation.plan import Shake, Shop, Terms
 from tests.simulation.sky import DAWN, Sky, SkyClock, Trace
-from tests.simulation.wire import WireHttp
+from tests.simulation.wire import Wire, WireHttp
 
 STOPS_WITHIN = 300.0
 """Seconds after `--until` in which a run has to end: a submit may wait for its answer, with an old token twice."""
@@ -107,7 +109,7 @@ class Life:
                 for shop in shops
             ]
             run = await store.begin_run(clock.now(), terms.budget)
-            async with WireHttp(self._net, Keys(KEYS), clock) as http:
+            async with WireHttp(partial(Wire, self._net), Keys(KEYS), clock) as http:
                 files = Files(self.home / "outputs", clock, free_floor=0)
                 self._engine = Engine(
                     store, Edges(http, files, clock), plan.providers, stored,

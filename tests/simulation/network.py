@@ -35,16 +35,6 @@ LATEST = 8.0
 """Seconds after which nothing that was sent arrives any more."""
 _OURS = {*DISK, "unreachable"}
 _PATHS = {"server-error-on-poll": ("*/status", "*/v1/*")}
-KEYS = {
-    "WINFULL_API_KEY": "sk-canary-winfull",
-    "QUICKROUTER_API_KEY": "sk-canary-quickrouter",
-    "UNIAPI_API_KEY": "sk-canary-uniapi",
-    "KLING_GATEWAY_API_KEY": "sk-canary-gateway",
-    "FAL_KEY": "canary:fal",
-    "KLING_ACCESS_KEY": "sim-access",
-    "KLING_SECRET_KEY": "sim-secret",
-}
-"""Every key there is; no two alike."""
 
 
 class Wrong(Protocol):

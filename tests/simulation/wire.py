@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
+from runner.clock import Clock
 from runner.http import Http
+from runner.keys import Keys
 from runner.simulator.reply import Reply
 from tests.simulation.network import LATEST, Network, unreachable
 
@@ -37,15 +39,15 @@ class Wire:
         headers: Mapping[str, str],
         allow_redirects: bool,
         trace_request_ctx: SimpleNamespace,
-    ) -> Asked:
+    ) -> Pending:
         """Send a request and wait for its answer."""
         assert not allow_redirects
-        return Asked(self._exchange(method, url, headers, data or b"", trace_request_ctx))
+        return Pending(self._exchange(method, url, headers, data or b"", trace_request_ctx))
 
-    def get(self, url: URL, *, headers: Mapping[str, str], allow_redirects: bool) -> Asked:
+    def get(self, url: URL, *, headers: Mapping[str, str], allow_redirects: bool) -> Pending:
         """Ask a question, or for a result."""
         assert not allow_redirects
-        return Asked(self._exchange("GET", url, headers, b"", SimpleNamespace(left=False)))
+        return Pending(self._exchange("GET", url, headers, b"", SimpleNamespace(left=False)))
 
     async def _exchange(
         self, method: str, url: URL, headers: Mapping[str, str], body: bytes, sent: SimpleNamespace
@@ -79,7 +81,7 @@ class Wire:
         await self._travel_back(reply, fate, patience - (net.sky.awake - begun))
         if net.sky.suspends != suspends and net.throw(0.7):
             raise aiohttp.ServerDisconnectedError
-        return Answer(reply, url, net)
+        return PouredAnswer(reply, url, net)
 
     async def _travel_back(self, reply: Reply, fate: str, left: float) -> None:
         wait = reply.delivery.hang + self._net.delay(fate)
@@ -91,7 +93,7 @@ class Wire:
             raise aiohttp.ServerDisconnectedError
 
 
-class Asked:
+class Pending:
     """Stands for what `aiohttp` returns at once: to be awaited, or to be entered."""
 
     def __init__(self, exchange: Coroutine[Any, Any, Answer]) -> None:
@@ -110,9 +112,8 @@ class Asked:
 class Answer:
     """Stands for `aiohttp.ClientResponse`."""
 
-    def __init__(self, reply: Reply, url: URL, network: Network) -> None:
+    def __init__(self, reply: Reply, url: URL) -> None:
         self._reply = reply
-        self._net = network
         self.status = reply.status
         self.url = url
         self.headers = dict(reply.headers)
@@ -127,6 +128,18 @@ class Answer:
     async def read(self) -> bytes:
         """The whole body."""
         return b"".join([piece async for piece in self.iter_any()])
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        """Yield the body, all at once."""
+        yield self._reply.body
+
+
+class PouredAnswer(Answer):
+    """One whose body comes in pieces, at the pace of the network, or breaks off."""
+
+    def __init__(self, reply: Reply, url: URL, network: Network) -> None:
+        super().__init__(reply, url)
+        self._net = network
 
     async def iter_any(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes."""
@@ -145,14 +158,17 @@ class Answer:
 
 
 class WireHttp(Http):
-    """The program's own client, down to where the sockets would begin."""
+    """The program's own client, down to where the sockets would begin.
 
-    def __init__(self, network: Network, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, resolver=object(), **kwargs)  # type: ignore[arg-type]
-        self._network = network
+    `session` makes what stands there for `aiohttp.ClientSession`, given its limit for a whole exchange in seconds.
+    """
+
+    def __init__(self, session: Callable[[float | None], Any], keys: Keys, clock: Clock) -> None:
+        super().__init__(keys, clock, resolver=object())  # type: ignore[arg-type]
+        self._new_session = session
 
     def _connector(self, **settings: Any) -> Any:
         del settings
 
     def _session(self, timeout: aiohttp.ClientTimeout, *_: Any, **__: Any) -> Any:
-        return Wire(self._network, timeout.total)
+        return self._new_session(timeout.total)
